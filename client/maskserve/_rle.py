@@ -1,0 +1,121 @@
+"""Arithmetic on COCO run lengths: what can be said about a mask without painting it.
+
+A mask of height h and width w is read column by column; its runs are the lengths of the alternating stretches of
+background and foreground, background first (so the first run may be 0). COCO's compressed form writes each run, from
+the fourth on as the difference to the run two before, in groups of five bits from the low end: bit 5 says that another
+group follows, the highest bit of the last group is the sign, and 48 is added to make every byte printable
+(``rleToString`` in cocoapi's ``maskApi.c``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Runs = NDArray[np.int64]
+
+_GROUPS = 7  # five bits each: a run of at most 2**34, far beyond any picture
+
+
+def parse_counts(counts: bytes) -> Runs:
+    """The run lengths that compressed COCO `counts` stand for.
+
+    Raises:
+        ValueError: these are not compressed counts, or a run is negative.
+    """
+    groups = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    if groups.size == 0:
+        return groups
+    if groups.min() < 0 or groups.max() > 63 or groups[-1] & 0x20:
+        raise ValueError("not compressed COCO run lengths")
+    runs = _integers(groups)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    if runs.min() < 0:
+        raise ValueError("compressed COCO run lengths with a negative run")
+    return runs
+
+
+def _integers(groups: Runs) -> Runs:
+    last = (groups & 0x20) == 0
+    ends = np.flatnonzero(last)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts + 1
+    if lengths.max() > _GROUPS:
+        raise ValueError("compressed COCO run lengths with an absurdly long run")
+    shifts = 5 * (np.arange(groups.size) - np.repeat(starts, lengths))
+    values = np.add.reduceat((groups & 0x1F) << shifts, starts)
+    negative = (groups[ends] & 0x10) != 0
+    result: Runs = values - (negative.astype(np.int64) << (5 * lengths))
+    return result
+
+
+def format_counts(runs: Runs) -> bytes:
+    """The compressed COCO counts of `runs`: the inverse of `parse_counts`."""
+    values = runs.copy()
+    values[3:] -= runs[1:-2]
+    text = bytearray()
+    for value in values.tolist():
+        rest, more = value, True
+        while more:
+            group = rest & 0x1F
+            rest >>= 5
+            more = rest != (-1 if group & 0x10 else 0)
+            text.append((group | 0x20 if more else group) + 48)
+    return bytes(text)
+
+
+def intervals(runs: Runs) -> tuple[Runs, Runs]:
+    """Starts and ends (exclusive) of the foreground stretches, in column-major order; none is empty."""
+    edges = np.cumsum(runs)
+    starts, ends = edges[0::2][: runs.size // 2], edges[1::2]
+    filled = ends > starts
+    return starts[filled], ends[filled]
+
+
+def from_intervals(starts: Runs, ends: Runs, total: int) -> Runs:
+    """The runs of a mask of `total` pixels with these foreground stretches: sorted, disjoint, perhaps touching."""
+    apart = starts[1:] > ends[:-1]
+    starts = starts[np.concatenate(([True], apart))] if starts.size else starts
+    ends = ends[np.concatenate((apart, [True]))] if ends.size else ends
+    edges = np.empty(2 * starts.size + 1, np.int64)
+    edges[0:-1:2], edges[1::2], edges[-1] = starts, ends, total
+    runs: Runs = np.diff(edges, prepend=0)
+    return runs[:-1] if runs[-1] == 0 and runs.size > 1 else runs
+
+
+def place(runs: Runs, box: tuple[int, int, int, int], size: tuple[int, int]) -> Runs:
+    """The runs on a whole canvas of a mask known inside a window.
+
+    Args:
+        runs: the run lengths inside the window.
+        box: x, y, width, height of the window, inside the canvas.
+        size: height and width of the canvas.
+    """
+    x, y, _, height = box
+    starts, ends = intervals(runs)
+    if height:
+        starts, ends = _split_columns(starts, ends, height)
+        offset = x * size[0] + y
+        shift = starts // height * (size[0] - height) + offset
+        starts, ends = starts + shift, ends + shift
+    return from_intervals(starts, ends, size[0] * size[1])
+
+
+def _split_columns(starts: Runs, ends: Runs, height: int) -> tuple[Runs, Runs]:
+    """Cut the stretches where a column of `height` pixels ends."""
+    first, last = starts // height, (ends - 1) // height
+    pieces = last - first + 1
+    owner = np.repeat(np.arange(starts.size), pieces)
+    column = first[owner] + np.arange(owner.size) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    return np.maximum(starts[owner], column * height), np.minimum(ends[owner], (column + 1) * height)
+
+
+def row_extent(starts: Runs, ends: Runs, height: int) -> tuple[int, int]:
+    """The first and the last row that the stretches touch, in columns of `height` pixels."""
+    starts, ends = _split_columns(starts, ends, height)
+    return int((starts % height).min()), int(((ends - 1) % height).max())

@@ -1,0 +1,151 @@
+"""Masks as run lengths of a crop: encoding, decoding, and the `Mask` value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pycocotools import mask as coco
+
+from maskserve import _rle
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def encode_crop(crop: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
+    """Compressed COCO run lengths of a mask.
+
+    Args:
+        crop: [h, w] uint8 or bool; everything but zero is foreground. Column-major (Fortran) memory is used as it is,
+            any other is copied once.
+
+    Returns:
+        the ``counts`` of a COCO RLE of size [h, w]; ``b""`` when the crop has no pixels.
+    """
+    if crop.size == 0:
+        return b""
+    pixels = crop.view(np.uint8) if crop.dtype == np.bool_ else crop
+    if pixels.max() > 1:
+        pixels = (pixels != 0).view(np.uint8)
+    counts: bytes = coco.encode(np.asfortranarray(pixels)[:, :, None])[0]["counts"]
+    return counts
+
+
+def decode_crop(counts: bytes, height: int, width: int) -> NDArray[np.uint8]:
+    """The mask that `encode_crop` was given.
+
+    Args:
+        counts: compressed COCO run lengths; they may come from anywhere, they are checked first.
+        height: height of the mask in pixels.
+        width: width of the mask in pixels.
+
+    Returns:
+        [height, width] uint8 of 0 and 1, column-major.
+
+    Raises:
+        ValueError: the counts are malformed, or are of a mask with another number of pixels.
+    """
+    check_counts(counts, height, width)
+    if height * width == 0:
+        return np.zeros((height, width), np.uint8)
+    decoded: NDArray[np.uint8] = coco.decode({"size": [height, width], "counts": counts})
+    return decoded
+
+
+def check_counts(counts: bytes, height: int, width: int) -> None:
+    """Make sure that `counts` are of a mask of that size, without painting it.
+
+    Raises:
+        ValueError: the counts are malformed, or are of a mask with another number of pixels.
+    """
+    pixels = int(_rle.parse_counts(counts).sum())
+    if pixels != height * width:
+        raise ValueError(f"run lengths of {pixels} pixels for a mask of {height}x{width}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """One instance's mask: run lengths inside a window of the picture. Two masks are equal when their pixels are.
+
+    Attributes:
+        counts: compressed COCO run lengths of the window.
+        box: x, y, width, height of the window in pixels; outside of it there is only background.
+        size: height and width of the whole picture.
+    """
+
+    counts: bytes
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+
+    @classmethod
+    def from_crop(cls, crop: NDArray[Any], x: int, y: int, size: tuple[int, int]) -> Mask:
+        """The mask that is `crop` ([h, w], non-zero is foreground) at `x`, `y` of a picture of `size` (height, width).
+
+        Raises:
+            ValueError: the crop does not lie inside the picture.
+        """
+        height, width = crop.shape
+        if x < 0 or y < 0 or x + width > size[1] or y + height > size[0]:
+            raise ValueError(f"a crop of {height}x{width} at x={x}, y={y} leaves the picture of {size[0]}x{size[1]}")
+        return cls(encode_crop(np.asarray(crop != 0)), (x, y, width, height), size)
+
+    @classmethod
+    def encode(cls, pixels: NDArray[Any]) -> Mask:
+        """The mask of a whole picture, [height, width], non-zero is foreground; its window is as tight as can be."""
+        rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+        if rows.size == 0:
+            return cls(b"", (0, 0, 0, 0), (pixels.shape[0], pixels.shape[1]))
+        y, x = int(rows[0]), int(columns[0])
+        crop = pixels[y : int(rows[-1]) + 1, x : int(columns[-1]) + 1]
+        return cls.from_crop(crop, x, y, (pixels.shape[0], pixels.shape[1]))
+
+    def crop(self) -> NDArray[np.uint8]:
+        """The window's pixels, [h, w] uint8 of 0 and 1.
+
+        Raises:
+            ValueError: the run lengths are not of the window's size.
+        """
+        return decode_crop(self.counts, self.box[3], self.box[2])
+
+    def decode(self) -> NDArray[np.uint8]:
+        """The whole picture's pixels, [height, width] uint8 of 0 and 1."""
+        x, y, width, height = self.box
+        pixels = np.zeros(self.size, np.uint8)
+        pixels[y : y + height, x : x + width] = self.crop()
+        return pixels
+
+    @property
+    def area(self) -> int:
+        """Number of foreground pixels."""
+        return int(_rle.parse_counts(self.counts)[1::2].sum())
+
+    @property
+    def bbox(self) -> tuple[int, int, int, int]:
+        """x, y, width, height of the smallest window that holds the foreground; all 0 when there is none."""
+        starts, ends = _rle.intervals(_rle.parse_counts(self.counts))
+        if starts.size == 0:
+            return (0, 0, 0, 0)
+        x, y, _, height = self.box
+        top, bottom = _rle.row_extent(starts, ends, height)
+        left, right = int(starts[0]) // height, (int(ends[-1]) - 1) // height
+        return (x + left, y + top, right - left + 1, bottom - top + 1)
+
+    def to_coco(self) -> dict[str, Any]:
+        """COCO's compressed RLE of the whole picture, ``{"size": [height, width], "counts": str}``.
+
+        Computed from the runs of the window; the picture is never painted.
+        """
+        runs = _rle.place(_rle.parse_counts(self.counts), self.box, self.size)
+        return {"size": list(self.size), "counts": _rle.format_counts(runs).decode("ascii")}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        if (self.counts, self.box, self.size) == (other.counts, other.box, other.size):
+            return True
+        return self.size == other.size and self.to_coco() == other.to_coco()
+
+    def __hash__(self) -> int:
+        return hash((self.size, self.area))
