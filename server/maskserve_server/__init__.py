@@ -1,0 +1,1 @@
+"""What runs inside Triton: preprocessing, the core's engines, and postprocessing."""

@@ -1,0 +1,22 @@
+"""The model families: how each one's low-resolution answers become boxes and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from maskserve_server.families.base import Detections, Family, Outputs, Selection
+from maskserve_server.families.mask_rt_detr import MaskRTDETR
+from maskserve_server.families.pp_yoloe_seg import PPYOLOESeg
+
+__all__ = ["FAMILIES", "Detections", "Family", "Outputs", "Selection", "load_family"]
+
+FAMILIES: dict[str, type[MaskRTDETR] | type[PPYOLOESeg]] = {
+    MaskRTDETR.name: MaskRTDETR,
+    PPYOLOESeg.name: PPYOLOESeg,
+}
+
+
+def load_family(name: str, settings: Mapping[str, Any]) -> Family:
+    """The family called `name`, set up with what `convert` read from the program."""
+    return FAMILIES[name](**settings)

@@ -1,0 +1,72 @@
+"""What every model family does after its network has run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from maskserve_server.windows import Floats, Window
+
+Outputs = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which instances a request wants.
+
+    Attributes:
+        threshold: keep higher scores only.
+        class_ids: keep only these classes; None keeps all.
+    """
+
+    threshold: float
+    class_ids: frozenset[int] | None = None
+
+    def keeps(self, scores: Floats, labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Which rows of `scores` [N] and `labels` [N] are wanted; negative labels mark rows that are padding."""
+        kept = (scores > self.threshold) & (labels >= 0)
+        if self.class_ids is not None:
+            kept &= np.isin(labels, list(self.class_ids))
+        return np.asarray(kept)
+
+
+Painter = Callable[[int, tuple[int, int], Window], npt.NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The instances that are kept, in the order in which the model lists them.
+
+    Attributes:
+        boxes: float32 [N, 4], x0, y0, x1, y1 in pixels of the original image; not clipped.
+        scores: float32 [N].
+        labels: int32 [N].
+        paint: given an instance's index, the image's (height, width) and a window of it, the mask inside the window:
+            uint8 [h, w] of 0 and 1. Nothing is painted before it is called.
+    """
+
+    boxes: Floats
+    scores: Floats
+    labels: npt.NDArray[np.int32]
+    paint: Painter
+
+
+class Family(Protocol):
+    """One architecture's way from the tensors at the cut to boxes and masks."""
+
+    name: ClassVar[str]
+    outputs: ClassVar[tuple[str, ...]]
+
+    def detect(self, outputs: Outputs, scale_factor: Floats, selection: Selection) -> Detections:
+        """The wanted instances.
+
+        Args:
+            outputs: the core's answer for one image, each with a batch dimension of 1.
+            scale_factor: float32 [2], network input over original image, for height and width.
+            selection: which ones are wanted.
+        """
+        ...

@@ -1,0 +1,102 @@
+"""PP-YOLOE_seg: dense candidates, and masks as weighted sums of prototypes.
+
+The cut is in front of the NMS, so that every output has a fixed shape and the core can batch. Thresholding first
+changes nothing in the result: a candidate is only ever suppressed by one with a higher score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from maskserve_server.families.base import Detections, Outputs, Selection
+from maskserve_server.nms import Indices, suppress
+from maskserve_server.windows import Floats, Window, paint_window, resize_window
+
+BOXES = "boxes"  # float32 [B, A, 4]: x0, y0, x1, y1 in pixels of the network's input
+SCORES = "scores"  # float32 [B, classes, A]
+COEFFICIENTS = "coefficients"  # float32 [B, K, A]
+PROTOTYPES = "prototypes"  # float32 [B, K, h, w]
+
+
+@dataclass(frozen=True, slots=True)
+class PPYOLOESeg:
+    """Suppresses duplicates, then paints by summing prototypes.
+
+    Args:
+        input_size: height and width of the network's input.
+        score_threshold: the model's own floor.
+        nms_threshold: intersection over union above which the lower score goes.
+        nms_top_k: how many candidates of a class enter the NMS.
+        keep_top_k: how many instances are kept at most.
+        background_label: a class that is no class; -1 for none.
+        normalized: how the NMS measures a side, see `suppress`.
+        mask_threshold: the value above which a pixel belongs to the instance.
+    """
+
+    name: ClassVar[str] = "pp_yoloe_seg"
+    outputs: ClassVar[tuple[str, ...]] = (BOXES, SCORES, COEFFICIENTS, PROTOTYPES)
+
+    input_size: tuple[int, int]
+    score_threshold: float
+    nms_threshold: float
+    nms_top_k: int
+    keep_top_k: int
+    background_label: int
+    normalized: bool
+    mask_threshold: float = 0.5
+
+    def detect(self, outputs: Outputs, scale_factor: Floats, selection: Selection) -> Detections:
+        """See `Family.detect`."""
+        boxes, scores = outputs[BOXES][0], outputs[SCORES][0]
+        labels, anchors = self._survivors(boxes, scores, selection)
+        weights = outputs[COEFFICIENTS][0][:, anchors].T
+        prototypes = outputs[PROTOTYPES][0]
+
+        def paint(index: int, size: tuple[int, int], window: Window) -> npt.NDArray[np.uint8]:
+            logits = np.tensordot(weights[index], prototypes, axes=1)
+            mask = self._inside(_sigmoid(logits), boxes[anchors[index]])
+            return paint_window(mask, size, window, self.mask_threshold)
+
+        scaled = boxes[anchors] / np.tile(scale_factor[::-1], 2)
+        return Detections(scaled, scores[labels, anchors], labels.astype(np.int32), paint)
+
+    def _survivors(self, boxes: Floats, scores: Floats, selection: Selection) -> tuple[Indices, Indices]:
+        """Classes and anchors of the instances left by the NMS: class by class, each by falling score."""
+        floor = Selection(max(selection.threshold, self.score_threshold), selection.class_ids)
+        classes, anchors = np.nonzero(scores > floor.threshold)
+        wanted = floor.keeps(scores[classes, anchors], classes) & (classes != self.background_label)
+        classes, anchors = classes[wanted], anchors[wanted]
+        kept = [self._of_class(boxes, scores[c], anchors[classes == c]) for c in np.unique(classes)]
+        labels = np.repeat(np.unique(classes), [len(k) for k in kept])
+        survivors = np.concatenate([*kept, np.empty(0, np.intp)]).astype(np.intp)
+        return self._best(labels, survivors, scores[labels, survivors])
+
+    def _of_class(self, boxes: Floats, scores: Floats, anchors: Indices) -> Indices:
+        if self.nms_top_k > -1:
+            anchors = anchors[np.argsort(-scores[anchors], kind="stable")[: self.nms_top_k]]
+        return anchors[suppress(boxes[anchors], scores[anchors], self.nms_threshold, normalized=self.normalized)]
+
+    def _best(self, labels: Indices, anchors: Indices, scores: Floats) -> tuple[Indices, Indices]:
+        if -1 < self.keep_top_k < len(anchors):
+            best = np.sort(np.argsort(-scores, kind="stable")[: self.keep_top_k])
+            labels, anchors = labels[best], anchors[best]
+        return labels, anchors
+
+    def _inside(self, mask: Floats, box: Floats) -> Floats:
+        """A mask at the input's resolution, zero outside its box: pixels x with x0 <= x < x1, as the program has it."""
+        height, width = self.input_size
+        x0, y0 = np.clip(np.ceil(box[:2]), 0, [width, height]).astype(int).tolist()
+        x1, y1 = np.clip(np.ceil(box[2:]), 0, [width, height]).astype(int).tolist()
+        result = np.zeros(self.input_size, np.float32)
+        if x1 > x0 and y1 > y0:
+            result[y0:y1, x0:x1] = resize_window(mask, self.input_size, (x0, y0, x1, y1))
+        return result
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    """1 / (1 + exp(-x)), in the form that cannot overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)

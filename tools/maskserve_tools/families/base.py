@@ -1,0 +1,34 @@
+"""What a family's recogniser says of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from maskserve_tools.program.pir import Program
+
+
+@dataclass(frozen=True, slots=True)
+class CutPoints:
+    """Where to cut a program, and what the postprocessing has to know of the part that is cut off.
+
+    Attributes:
+        family: a key of `maskserve_server.families.FAMILIES`.
+        outputs: the values at the cut by the names that the family gives them.
+        settings: the family's keyword arguments.
+        where: the cut, in words, for the provenance record.
+    """
+
+    family: str
+    outputs: Mapping[str, int]
+    where: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Recogniser(Protocol):
+    """Finds a family's structure in a program."""
+
+    def __call__(self, program: Program) -> CutPoints | None:
+        """The cut points, or None where the program is of another family."""
+        ...

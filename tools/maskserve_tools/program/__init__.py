@@ -1,0 +1,1 @@
+"""Reading, querying and cutting the programs inside Paddle inference folders, without Paddle."""

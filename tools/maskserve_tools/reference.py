@@ -1,0 +1,90 @@
+"""What PaddleX answers: Paddle Inference on the original, uncut folder, followed by PaddleX's own arithmetic.
+
+The yardstick that conversions are held against. Slow and hungry for memory, as the original is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from maskserve_server.preprocess import Prepared, Preprocessor
+
+from maskserve_tools.paddle_folder import PaddleFolder
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceInstance:
+    """One instance as PaddleX gives it: its box clipped to the image, its mask cropped at the rounded box."""
+
+    label: int
+    score: float
+    box: tuple[float, float, float, float]
+    mask: npt.NDArray[np.uint8]
+
+
+class Reference:
+    """The uncut model.
+
+    Args:
+        folder: the Paddle inference folder.
+        threads: how many CPU threads Paddle may use.
+    """
+
+    def __init__(self, folder: PaddleFolder, *, threads: int = 2) -> None:
+        from paddle import inference
+
+        config = inference.Config(str(folder.program), str(folder.weights))
+        config.disable_gpu()
+        config.disable_glog_info()
+        config.disable_mkldnn()
+        config.enable_memory_optim()
+        if folder.program.suffix == ".json":
+            config.enable_new_ir(True)
+        config.enable_new_executor()
+        config.set_cpu_math_library_num_threads(threads)
+        self._predictor = inference.create_predictor(config)
+        self._prepare = Preprocessor(folder.preprocess)
+
+    def predict(self, image: npt.NDArray[np.uint8], threshold: float) -> list[ReferenceInstance]:
+        """The instances of one image, uint8 [height, width, 3] BGR, with a score above `threshold`."""
+        prepared = self._prepare(image)
+        rows, counts, masks = self._run(prepared)
+        kept = [i for i in range(int(counts[0])) if rows[i, 1] > threshold and rows[i, 0] > -1]
+        return [instance for i in kept if (instance := _instance(rows[i], masks[i], prepared.size)) is not None]
+
+    def _run(self, prepared: Prepared) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+        feeds: Mapping[str, npt.NDArray[Any]] = {
+            "image": prepared.image,
+            "im_shape": prepared.im_shape,
+            "scale_factor": prepared.scale_factor,
+        }
+        for name in self._predictor.get_input_names():
+            self._predictor.get_input_handle(name).copy_from_cpu(feeds[name])
+        self._predictor.run()
+        names = self._predictor.get_output_names()
+        rows, counts, masks = (self._predictor.get_output_handle(name).copy_to_cpu() for name in names)
+        return rows, counts, masks
+
+
+def _instance(
+    row: npt.NDArray[Any], mask: npt.NDArray[Any], size: tuple[int, int]
+) -> ReferenceInstance | None:
+    """PaddleX's clipping and cropping of one row (class, score, x0, y0, x1, y1); None for an empty box."""
+    height, width = size
+    x0, y0, x1, y1 = max(0, row[2]), max(0, row[3]), min(width, row[4]), min(height, row[5])
+    if x1 <= x0 or y1 <= y0:
+        return None
+    crop = mask[int(round(y0)) : int(round(y1)), int(round(x0)) : int(round(x1))]
+    return ReferenceInstance(
+        int(row[0]), float(row[1]), (float(x0), float(y0), float(x1), float(y1)), (crop > 0.5).astype(np.uint8)
+    )
+
+
+def open_reference(path: Path, *, threads: int = 2) -> Reference:
+    """The reference of a folder given by its path."""
+    return Reference(PaddleFolder.open(path), threads=threads)
