@@ -1,0 +1,134 @@
+"""The inference protocol over gRPC."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from maskserve._failures import ServedModel, from_status, missing_model
+from maskserve._transport import LOOPBACK
+from maskserve._wire import Tensor
+from maskserve.contract import OUTPUTS
+from maskserve.errors import InferenceFailed, InvalidParameter, ModelNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from maskserve._transport import Endpoint
+    from maskserve._wire import ImageRequest
+
+_MAX_REQUEST = 2**31 - 1
+_MAX_ANSWER = 64 << 20
+
+
+class GrpcTransport:
+    """Calls a server over gRPC. All threads of a process share one channel."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._lock = threading.Lock()
+        self._process = 0
+        self._channel: Any = None
+        self._stub: Any = None
+        self._metadata = tuple((name.lower(), value) for name, value in endpoint.headers.items())
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._endpoint.url
+
+    def infer(self, model: str, request: ImageRequest) -> Sequence[Tensor]:
+        """The output tensors for one image."""
+        from tritonclient.grpc import service_pb2 as pb
+
+        message = pb.ModelInferRequest(model_name=model)
+        for tensor in request.tensors():
+            message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+            message.raw_input_contents.append(tensor.data)
+        for name in OUTPUTS:
+            message.outputs.add(name=name)
+        answer = self._call("ModelInfer", message, model)
+        if len(answer.outputs) != len(answer.raw_output_contents):
+            raise InferenceFailed("the answer does not carry its tensors in raw form")
+        return [
+            Tensor(output.name, output.datatype, tuple(output.shape), data)
+            for output, data in zip(answer.outputs, answer.raw_output_contents, strict=True)
+        ]
+
+    def model_config(self, model: str) -> Mapping[str, Any]:
+        """The model's configuration."""
+        from google.protobuf.json_format import MessageToDict
+        from tritonclient.grpc import service_pb2 as pb
+
+        answer = self._call("ModelConfig", pb.ModelConfigRequest(name=model), model)
+        config: dict[str, Any] = MessageToDict(answer.config, preserving_proto_field_name=True)
+        return config
+
+    def models(self) -> Sequence[ServedModel]:
+        """The server's repository index."""
+        from tritonclient.grpc import service_pb2 as pb
+
+        answer = self._call("RepositoryIndex", pb.RepositoryIndexRequest(), "the repository index")
+        return [ServedModel(entry.name, entry.state, entry.reason) for entry in answer.models]
+
+    def close(self) -> None:
+        """Close the channel; calls under way end with `ServerUnavailable`."""
+        with self._lock:
+            channel, self._channel, self._stub = self._channel, None, None
+            if channel is not None and self._process == os.getpid():
+                channel.close()
+
+    def _call(self, method: str, message: Any, model: str) -> Any:
+        stub = self._open()
+        import grpc
+
+        try:
+            return getattr(stub, method)(message, timeout=self._endpoint.timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            mapped = from_status(error.code().name, error.details() or "", self.url, model)
+        except ValueError as error:  # the channel was closed by another thread
+            mapped = from_status("CANCELLED", str(error), self.url, model)
+        if isinstance(mapped, ModelNotFound) and method != "RepositoryIndex":
+            mapped = missing_model(model, self)
+        raise mapped
+
+    def _open(self) -> Any:
+        with self._lock:
+            if self._stub is None or self._process != os.getpid():
+                # grpcio reads this when it is first imported; without it a forked process hangs in its first call
+                os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "true")
+                from tritonclient.grpc import service_pb2_grpc
+
+                self._channel = _open_channel(self._endpoint)
+                self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+                self._process = os.getpid()
+            return self._stub
+
+
+def _open_channel(endpoint: Endpoint) -> Any:
+    import grpc
+
+    options = [
+        ("grpc.max_send_message_length", _MAX_REQUEST),
+        ("grpc.max_receive_message_length", _MAX_ANSWER),
+        # gRPC's name for the time one attempt to connect may take; its default of 20 s is a long time to wait for
+        # the news that the address is wrong
+        ("grpc.min_reconnect_backoff_ms", int(endpoint.connect_timeout * 1000)),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", int(endpoint.connect_timeout * 1000)),
+        ("grpc.enable_http_proxy", 0 if endpoint.host in LOOPBACK else 1),
+    ]
+    if endpoint.scheme == "grpc":
+        return grpc.insecure_channel(endpoint.address, options)
+    authorities = _read(endpoint.ca_file) if endpoint.ca_file else None
+    return grpc.secure_channel(endpoint.address, grpc.ssl_channel_credentials(authorities), options)
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise InvalidParameter(f"the certificate file {path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,44 @@
+"""Several pieces of work under way at once, their results in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], width: int) -> Iterator[R]:
+    """``map(work, items)`` with up to `width` calls under way in threads.
+
+    Items are taken one by one, no further ahead than `width`, and a result is yielded as soon as it and all before it
+    are there. An exception, of `work` or of `items`, comes where its result would have come. Closing the generator
+    starts nothing more and waits for nothing.
+    """
+    pool = ThreadPoolExecutor(width, thread_name_prefix="maskserve")
+    pending: deque[Future[R]] = deque()
+    source = iter(items)
+    failure: Exception | None = None
+    try:
+        while True:
+            try:
+                pending.append(pool.submit(work, next(source)))
+            except StopIteration:
+                break
+            except Exception as error:  # raised below, after the results of the items before
+                failure = error
+                break
+            while pending and (len(pending) >= width or pending[0].done()):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+        if failure is not None:
+            raise failure
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,74 @@
+"""Pages of PDF files as pictures, where pypdfium2 is installed."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskserve._pictures import load_file
+from maskserve.errors import InvalidImage, UnsupportedFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_SCALE = 2.0  # PaddleX's: 144 dots per inch
+_MAX_SIDE = 10_000
+_lock = threading.Lock()  # PDFium is not thread-safe
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a document.
+
+    Attributes:
+        document: path, or the bytes of the file.
+        index: page, from 0.
+    """
+
+    document: str | bytes
+    index: int
+
+    def __call__(self) -> NDArray[np.uint8]:
+        """The page, [height, width, 3] BGR, two pixels per point.
+
+        Raises:
+            InputError: it cannot be read or rendered.
+        """
+        with _open(self.document) as document:
+            page = document[self.index]
+            scale = min(_SCALE, _MAX_SIDE / max(*page.get_size(), 1.0))
+            return np.array(page.render(scale=scale, rev_byteorder=False).to_numpy()[:, :, :3])
+
+
+def count_pages(document: str | bytes) -> int:
+    """Number of pages of a PDF file, given by path or content.
+
+    Raises:
+        InputError: it cannot be read, or pypdfium2 is not installed.
+    """
+    with _open(document) as opened:
+        return len(opened)
+
+
+@contextmanager
+def _open(document: str | bytes) -> Iterator[Any]:
+    try:
+        import pypdfium2  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        raise UnsupportedFormat("PDF files need pypdfium2: pip install pypdfium2") from None
+    content = load_file(document) if isinstance(document, str) else document
+    with _lock:
+        try:
+            opened = pypdfium2.PdfDocument(content)
+        except pypdfium2.PdfiumError as error:
+            raise InvalidImage(f"the PDF file cannot be read: {error}") from None
+        try:
+            yield opened
+        finally:
+            opened.close()

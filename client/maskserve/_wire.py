@@ -1,0 +1,156 @@
+"""Tensors as they travel: one encoding for gRPC and HTTP, and the reading of what comes back."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskserve import contract
+from maskserve.errors import InferenceFailed
+from maskserve.instances import Instances
+from maskserve.masks import Mask, check_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_MAX_PIXELS = 2**31
+_DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
+_EXPECTED = {
+    contract.BOXES: ("FP32", (None, 4)),
+    contract.SCORES: ("FP32", (None,)),
+    contract.LABELS: ("INT32", (None,)),
+    contract.MASKS: ("BYTES", (None,)),
+    contract.MASK_BOXES: ("INT32", (None, 4)),
+    contract.IMAGE_SIZE: ("INT32", (2,)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named tensor in the byte form of the inference protocol: little-endian, BYTES with 4-byte lengths."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One image to segment.
+
+    Attributes:
+        image: an encoded image file.
+        threshold: instances must score higher; None for the model's own.
+        class_ids: keep only these classes; None for all.
+    """
+
+    image: bytes
+    threshold: float | None = None
+    class_ids: tuple[int, ...] | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """The inputs of the contract that this request fills."""
+        image = struct.pack("<I", len(self.image)) + self.image
+        tensors = [Tensor(contract.IMAGE, "BYTES", (1,), image)]
+        if self.threshold is not None:
+            tensors.append(Tensor(contract.THRESHOLD, "FP32", (1,), struct.pack("<f", self.threshold)))
+        if self.class_ids is not None:
+            ids = np.array(self.class_ids, "<i4")
+            tensors.append(Tensor(contract.CLASS_IDS, "INT32", (ids.size,), ids.tobytes()))
+        return tensors
+
+
+def read_answer(answer: Sequence[Tensor], labels: Sequence[str]) -> Instances:
+    """The instances in an answer, every claim of which is checked.
+
+    Args:
+        answer: the output tensors of one request.
+        labels: class names by class index; a class without one is named by its number.
+
+    Raises:
+        InferenceFailed: the answer does not keep the contract.
+    """
+    tensors = {tensor.name: tensor for tensor in answer}
+    columns = {name: _column(name, tensors) for name in contract.OUTPUTS}
+    counts = _strings(tensors[contract.MASKS])
+    count = len(counts)
+    for name, column in columns.items():
+        if name != contract.IMAGE_SIZE and len(column) != count:
+            raise InferenceFailed(f"the answer holds {count} masks but {len(column)} {name}")
+    size = _image_size(columns[contract.IMAGE_SIZE])
+    class_ids = columns[contract.LABELS]
+    if count and class_ids.min() < 0:
+        raise InferenceFailed("the answer names a negative class")
+    if not (np.isfinite(columns[contract.BOXES]).all() and np.isfinite(columns[contract.SCORES]).all()):
+        raise InferenceFailed("the answer holds boxes or scores that are not finite")
+    return Instances(
+        boxes_xyxy=_clip(columns[contract.BOXES], size),
+        scores=columns[contract.SCORES],
+        class_ids=class_ids,
+        labels=tuple(labels[i] if i < len(labels) else str(i) for i in class_ids.tolist()),
+        masks=_masks(counts, columns[contract.MASK_BOXES], size),
+        image_size=size,
+    )
+
+
+def _column(name: str, tensors: Mapping[str, Tensor]) -> NDArray[Any]:
+    if name not in tensors:
+        raise InferenceFailed(f"the answer has no {name}: this model does not keep the contract of maskserve")
+    tensor = tensors[name]
+    datatype, shape = _EXPECTED[name]
+    fits = len(tensor.shape) == len(shape) and all(
+        got >= 0 and want in (None, got) for got, want in zip(tensor.shape, shape, strict=True)
+    )
+    if tensor.datatype != datatype or not fits:
+        raise InferenceFailed(f"{name} is {tensor.datatype} {list(tensor.shape)}, the contract says {datatype}")
+    if datatype == "BYTES":
+        return np.empty(tensor.shape[0], np.uint8)
+    dtype = _DTYPES[datatype]
+    if len(tensor.data) != prod(tensor.shape) * dtype.itemsize:
+        raise InferenceFailed(f"{name} of shape {list(tensor.shape)} came with {len(tensor.data)} bytes")
+    column: NDArray[Any] = np.frombuffer(tensor.data, dtype).reshape(tensor.shape)
+    return column
+
+
+def _strings(tensor: Tensor) -> list[bytes]:
+    strings, position, data = [], 0, tensor.data
+    while position + 4 <= len(data):
+        (length,) = struct.unpack_from("<I", data, position)
+        position += 4 + length
+        strings.append(data[position - length : position])
+    if position != len(data) or len(strings) != tensor.shape[0]:
+        raise InferenceFailed(f"{tensor.name} does not hold the {tensor.shape[0]} strings that it announces")
+    return strings
+
+
+def _image_size(values: NDArray[np.int32]) -> tuple[int, int]:
+    height, width = values.tolist()
+    if height <= 0 or width <= 0 or height * width >= _MAX_PIXELS:
+        raise InferenceFailed(f"the answer is of an image of {height}x{width}")
+    return height, width
+
+
+def _clip(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    height, width = size
+    return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+
+
+def _masks(counts: list[bytes], boxes: NDArray[np.int32], size: tuple[int, int]) -> tuple[Mask, ...]:
+    masks = []
+    for index, (text, (x, y, width, height)) in enumerate(zip(counts, boxes.tolist(), strict=True)):
+        inside = min(x, y, width, height) >= 0 and x + width <= size[1] and y + height <= size[0]
+        if not inside:
+            raise InferenceFailed(f"mask {index} at {[x, y, width, height]} leaves the image of {size[0]}x{size[1]}")
+        try:
+            check_counts(text, height, width)
+        except ValueError as error:
+            raise InferenceFailed(f"mask {index} is damaged: {error}") from None
+        masks.append(Mask(text, (x, y, width, height), size))
+    return tuple(masks)
