@@ -1,0 +1,53 @@
+"""`maskserve convert`: a Paddle inference folder becomes entries of a model repository."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from maskserve_tools.conversion import ENGINES, convert
+from maskserve_tools.entries import LAYOUTS
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `convert` to the command line."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="turn a Paddle inference folder into entries of a Triton model repository",
+        description="Cut a PaddleX instance segmentation model in front of its mask painting, convert the rest to "
+        "ONNX, and write the entries that tritonserver runs.",
+    )
+    parser.add_argument("source", metavar="PADDLE_DIR", type=Path, help="the folder that holds inference.yml")
+    parser.add_argument("--repository", type=Path, default=Path("model_repository"), metavar="DIR",
+                        help="the model repository to write into (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--name", help="what clients call the model (default: the name in inference.yml)")
+    parser.add_argument("--engine", choices=ENGINES, default="auto",
+                        help="what runs the network (default: the fastest that works)")  # fmt: skip
+    parser.add_argument("--layout", choices=LAYOUTS, default="ensemble",
+                        help="three steps that scale apart, or one process (default: %(default)s)")  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert, saying each step."""
+    console = Console(stderr=True, highlight=False)
+    with console.status("converting") as status:
+
+        def report(line: str) -> None:
+            status.update(line)
+            console.print(line, soft_wrap=True, markup=False)
+
+        made = convert(
+            arguments.source,
+            repository=arguments.repository,
+            name=arguments.name,
+            engine=arguments.engine,
+            layout=arguments.layout,
+            report=report,
+        )
+    print(f"{made.name}: {made.family} on {made.engine} ({made.reason})")
+    print(f"serve it with: maskserve serve {arguments.repository}")
+    return 0
