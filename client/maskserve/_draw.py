@@ -117,6 +117,7 @@ def _draw_label(
     paper, ink = colours
     left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
     width, height = right - left, bottom - top + 4
+    x = max(0, min(x, canvas.im.size[0] - width - 5))
     plate = y - height if y >= height else y
     canvas.rectangle([(x, plate), (x + width + 4, plate + height + 1)], fill=paper)
     # from the glyphs' own extent, so that the text sits on its plate in any font and size
