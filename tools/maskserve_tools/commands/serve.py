@@ -1,0 +1,99 @@
+"""`maskserve serve`: run the embedded server until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskserve.errors import ToolError
+
+if TYPE_CHECKING:
+    from maskserve_tools.serving import Server
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the embedded tritonserver on a model repository",
+        description="Run the tritonserver of the nvidia-pytriton wheel on a model repository, until Ctrl-C."
+        " For development and trusted networks: it is an old release with published vulnerabilities.",
+    )
+    parser.add_argument("repository", nargs="?", default="model_repository", metavar="REPOSITORY", type=Path)
+    for name, default in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
+        help_text = f"port to listen on, or auto for a free one (default {default})"
+        parser.add_argument(f"--{name}-port", type=_port, default=default, metavar="N", help=help_text)
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument(
+        "--model", action="append", dest="models", metavar="NAME", help="serve only this model; may be repeated"
+    )
+    parser.add_argument(
+        "--ready-timeout", type=float, default=120.0, metavar="S", help="seconds the models have to get ready"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show all of Triton's log, not only its problems")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal asks to stop.
+
+    Raises:
+        ToolError: the server could not be started, or ended by itself.
+    """
+    from maskserve_tools.serving import serve
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler)  # all of them end the wait, as KeyboardInterrupt
+    try:
+        _say(f"maskserve: starting tritonserver on {args.repository}")
+        with serve(
+            args.repository,
+            http_port=args.http_port,
+            grpc_port=args.grpc_port,
+            metrics_port=args.metrics_port,
+            host=args.host,
+            models=args.models,
+            ready_timeout=args.ready_timeout,
+            verbose=args.verbose,
+        ) as server:
+            _announce(server, args.host)
+            _wait(server)
+    except KeyboardInterrupt:
+        _say("maskserve: stopped")
+    return 0
+
+
+def _announce(server: Server, host: str) -> None:
+    from maskserve_tools.serving.ports import is_loopback, resolve_host
+    from maskserve_tools.serving.triton_wheel import RELEASE
+
+    _say(f"maskserve: ready, every model answered. Models: {', '.join(server.models)}")
+    for name, url in (("gRPC", server.grpc_url), ("HTTP", server.http_url), ("metrics", server.metrics_url)):
+        _say(f"  {name:<8} {url}")
+    _say(f"This is tritonserver {RELEASE}: an old release with published vulnerabilities,")
+    _say("for development and trusted networks only.")
+    if not is_loopback(resolve_host(host)):
+        _say(f"WARNING: with --host {host} it can be reached from outside this machine. That is at your own risk.")
+    _say("Ctrl-C stops it.")
+
+
+def _wait(server: Server) -> None:
+    code = server.wait()
+    raise ToolError(f"tritonserver ended by itself (exit code {code}):{server.log_tail()}")
+
+
+def _port(text: str) -> int:
+    if text == "auto":
+        return 0
+    if text.isascii() and text.isdigit() and int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535, or auto for a free one")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stdout, flush=True)

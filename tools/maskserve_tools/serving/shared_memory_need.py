@@ -1,0 +1,63 @@
+"""How much of /dev/shm the models will take: too little of it fails at a request, long after the start."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from maskserve import contract
+from maskserve.errors import ToolError
+
+from maskserve_tools.serving.repository import Entry, python_instances
+from maskserve_tools.serving.shared_memory import DIRECTORY
+
+_MIB = 1 << 20
+
+
+def free_bytes(directory: Path = DIRECTORY) -> int:
+    """What is left in `directory`."""
+    usage = os.statvfs(directory)
+    return usage.f_bavail * usage.f_frsize
+
+
+def needed_bytes(entries: Sequence[Entry]) -> int:
+    """An estimate of how far the regions of `entries` will grow: one batch of inputs and outputs per instance.
+
+    A dimension that the configuration leaves open counts as a hundred, an image file as 8 MiB.
+    """
+    total = 0
+    for entry, instances in python_instances(entries):
+        tensors = [*entry.config.input, *entry.config.output]
+        batch = max(1, entry.config.max_batch_size)
+        total += instances * (_MIB + batch * sum(_tensor_bytes(tensor) for tensor in tensors))
+    return total
+
+
+def check_room(entries: Sequence[Entry], free: int) -> None:
+    """Refuse to start what would run out of shared memory at its first requests.
+
+    Raises:
+        ToolError: the estimate exceeds `free` bytes.
+    """
+    needed = needed_bytes(entries)
+    if needed > free:
+        size = 64 * math.ceil(needed / _MIB / 64 + 1)
+        raise ToolError(
+            f"the models need about {math.ceil(needed / _MIB)} MiB of shared memory, but {DIRECTORY} has"
+            f" {free // _MIB} MiB free. In a container: docker run --shm-size={size}m ...;"
+            f" elsewhere: mount -o remount,size={size}m {DIRECTORY}. Or serve fewer models (--model)."
+        )
+
+
+def _tensor_bytes(tensor: Any) -> int:
+    from tritonclient.grpc import model_config_pb2
+
+    elements = math.prod(100 if dim < 0 else dim for dim in tensor.dims)
+    name = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+    if name == "STRING":
+        return elements * (8 * _MIB if tensor.name == contract.IMAGE else 1024)
+    bits = "".join(filter(str.isdigit, name)) or "8"
+    return elements * int(bits) // 8
