@@ -70,6 +70,8 @@ def from_status(status: str | int, text: str, url: str, model: str) -> Maskserve
     known = from_wire(text)
     if known is not None:
         return known
+    if "Received http2 header" in text:
+        return unavailable(url, "what answers there does not speak gRPC")
     for phrase, kind, mend in _PHRASES:
         if phrase in text:
             return kind(f"model {model} at {url} cannot answer: {mend} ({text})")

@@ -96,8 +96,10 @@ def load_pil(image: Any) -> NDArray[np.uint8]:
     """The BGR pixels of a PIL image, turned upright as its EXIF orientation says."""
     from PIL import ImageOps
 
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    return as_bgr(np.asarray(upright)[:, :, ::-1])
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16 bits a pixel, of which cv2 keeps the upper eight, too
+        return as_bgr((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
+    return as_bgr(np.asarray(upright.convert("RGB"))[:, :, ::-1])
 
 
 def load_file(path: str) -> bytes:

@@ -1,0 +1,120 @@
+"""A transport that answers without a server, and answers made to measure."""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from maskserve import contract
+from maskserve._failures import ServedModel
+from maskserve._wire import ImageRequest, Tensor
+from maskserve.errors import InvalidImage
+from maskserve.masks import encode_crop
+from maskserve.pipeline import Pipeline
+
+LABELS = ["person", "bicycle", "car"]
+Found = tuple[int, float, tuple[float, float, float, float]]
+
+
+def strings(name: str, values: Sequence[bytes]) -> Tensor:
+    return Tensor(name, "BYTES", (len(values),), b"".join(struct.pack("<I", len(v)) + v for v in values))
+
+
+def numbers(name: str, datatype: str, values: Any, shape: tuple[int, ...]) -> Tensor:
+    dtype = {"FP32": "<f4", "INT32": "<i4"}[datatype]
+    return Tensor(name, datatype, shape, np.array(values, dtype).reshape(shape).tobytes())
+
+
+def make_answer(found: Sequence[Found], size: tuple[int, int]) -> list[Tensor]:
+    """The answer for instances (class, score, box), their masks the left half of the box's window."""
+    count, windows, counts = len(found), [], []
+    for _, _, (x0, y0, x1, y1) in found:
+        left, top = round(max(0, x0)), round(max(0, y0))
+        width, height = round(min(size[1], x1)) - left, round(min(size[0], y1)) - top
+        crop = np.zeros((height, width), np.uint8)
+        crop[:, : width // 2] = 1
+        windows.append((left, top, width, height))
+        counts.append(encode_crop(crop))
+    return [
+        numbers(contract.BOXES, "FP32", [f[2] for f in found], (count, 4)),
+        numbers(contract.SCORES, "FP32", [f[1] for f in found], (count,)),
+        numbers(contract.LABELS, "INT32", [f[0] for f in found], (count,)),
+        strings(contract.MASKS, counts),
+        numbers(contract.MASK_BOXES, "INT32", windows, (count, 4)),
+        numbers(contract.IMAGE_SIZE, "INT32", size, (2,)),
+    ]
+
+
+class FakeTransport:
+    """Finds in every picture one "car" as large as the picture, whose score tells the first pixel's blue."""
+
+    url = "fake://server"
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, ImageRequest]] = []
+        self.config_calls = 0
+        self.closed = False
+        self.served = [ServedModel("tiny", "READY"), ServedModel("tiny.core", "READY")]
+        self.respond: Callable[[ImageRequest], list[Tensor]] = self.find
+        self._lock = threading.Lock()
+
+    def find(self, request: ImageRequest) -> list[Tensor]:
+        image = cv2.imdecode(np.frombuffer(request.image, np.uint8), cv2.IMREAD_COLOR) if request.image else None
+        if image is None:
+            raise InvalidImage("not an image")
+        height, width = image.shape[:2]
+        return make_answer([(2, image[0, 0, 0] / 255, (0.0, 0.0, float(width), float(height)))], (height, width))
+
+    def infer(self, model: str, request: ImageRequest) -> list[Tensor]:
+        with self._lock:
+            self.requests.append((model, request))
+        return self.respond(request)
+
+    def model_config(self, model: str) -> dict[str, Any]:
+        self.config_calls += 1
+        return {"parameters": {contract.PARAMETER_LABELS: {"string_value": json.dumps(LABELS)}}}
+
+    def models(self) -> list[ServedModel]:
+        return self.served
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def transport() -> FakeTransport:
+    return FakeTransport()
+
+
+@pytest.fixture
+def pipeline(transport: FakeTransport) -> Pipeline:
+    return Pipeline("tiny", transport)
+
+
+@pytest.fixture
+def answer() -> Callable[[Sequence[Found], tuple[int, int]], list[Tensor]]:
+    return make_answer
+
+
+@pytest.fixture
+def result_of(transport: FakeTransport) -> Callable[..., Any]:
+    """The result for a picture, given what the server finds in it."""
+
+    def result(source: Any, found: Sequence[Found], size: tuple[int, int], generation: str = "3.0b2") -> Any:
+        transport.respond = lambda _: make_answer(found, size)
+        (result,) = Pipeline("tiny", transport, generation=generation).predict(source)
+        return result
+
+    return result
+
+
+@pytest.fixture
+def grey() -> Callable[..., np.ndarray]:
+    """A picture of one value, [h, w, 3]."""
+    return lambda value=255, height=6, width=8: np.full((height, width, 3), value, np.uint8)

@@ -1,0 +1,261 @@
+import http.server
+import io
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from maskserve._inputs import pictures
+from maskserve._pictures import as_bgr, encode_bmp
+from maskserve.errors import ImageTooLarge, InputError, InvalidImage, UnsupportedFormat
+from PIL import Image
+
+RNG = np.random.default_rng(5)
+BGR = RNG.integers(0, 256, (7, 5, 3), np.uint8)
+
+
+def png(pixels=BGR):
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def pixels_sent(picture):
+    return cv2.imdecode(np.frombuffer(picture.encoded(), np.uint8), cv2.IMREAD_COLOR)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b/x.PNG", "a.jpg", "D.PNG", "notes.txt", "b/c/deep.webp", ".hidden", "z.gif", "y.TIFF"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png() + name.encode())
+    return tmp_path / "photos"
+
+
+ARRAYS = {
+    "colour": (BGR, BGR),
+    "grey": (BGR[:, :, 0], np.repeat(BGR[:, :, :1], 3, axis=2)),
+    "grey, one channel": (BGR[:, :, :1], np.repeat(BGR[:, :, :1], 3, axis=2)),
+    "alpha": (np.dstack([BGR, BGR[:, :, 0]]), BGR),
+    "mirrored": (BGR[:, ::-1], BGR[:, ::-1]),
+    "every other column": (BGR[:, ::2], BGR[:, ::2]),
+    "one pixel": (BGR[:1, :1], BGR[:1, :1]),
+}
+
+
+@pytest.mark.parametrize(("array", "expected"), ARRAYS.values(), ids=ARRAYS)
+def test_arrays_travel_without_loss(array, expected):
+    (picture,) = pictures(array)
+    assert picture.input_path is None
+    assert np.array_equal(pixels_sent(picture), expected)
+    assert np.array_equal(picture.bgr(), expected)
+
+
+BAD_ARRAYS = {
+    "float": (np.zeros((4, 4, 3), np.float32), "float32 is not a picture"),
+    "16 bit": (np.zeros((4, 4, 3), np.uint16), "uint16 is not a picture"),
+    "five channels": (np.zeros((4, 4, 5), np.uint8), r"shape \[4, 4, 5\]"),
+    "a batch": (np.zeros((2, 4, 4, 3), np.uint8), r"shape \[2, 4, 4, 3\]"),
+    "no pixels": (np.zeros((0, 0, 3), np.uint8), "no pixels"),
+    "flat": (np.zeros(12, np.uint8), r"shape \[12\]"),
+    "scalar": (np.array(3, np.uint8), r"shape \[\]"),
+}
+
+
+@pytest.mark.parametrize(("array", "message"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
+def test_arrays_that_are_no_pictures(array, message):
+    (picture,) = pictures(array)
+    with pytest.raises(InvalidImage, match=message):
+        picture.encoded()
+
+
+def test_an_array_may_be_filled_again_at_once():
+    buffer = BGR.copy()
+    (picture,) = pictures(buffer)
+    buffer[:] = 0
+    assert np.array_equal(pixels_sent(picture), BGR)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_files_are_sent_as_they_are(folder, kind):
+    (picture,) = pictures(kind(folder / "a.jpg"))
+    assert picture.input_path == str(folder / "a.jpg")
+    assert picture.encoded() == (folder / "a.jpg").read_bytes()
+
+
+def test_a_file_of_any_name_is_tried(folder):
+    (picture,) = pictures(folder / "notes.txt")
+    assert picture.encoded() == (folder / "notes.txt").read_bytes()
+
+
+def test_a_directory_is_searched_recursively_in_byte_order(folder):
+    paths = [Path(picture.input_path).relative_to(folder).as_posix() for picture in pictures(str(folder))]
+    assert paths == ["D.PNG", "a.jpg", "b/c/deep.webp", "b/x.PNG", "y.TIFF"]
+
+
+def test_dicts_lists_and_whatever_else_holds_pictures(folder):
+    path = str(folder / "a.jpg")
+    mixed = [path, (BGR, [{"img": path}]), {"input": [folder / "D.PNG"]}, iter([path]), [], png()]
+    found = [picture.input_path for picture in pictures(mixed)]
+    assert found == [path, None, path, str(folder / "D.PNG"), path, None]
+
+
+def test_bytes_are_an_image_file():
+    for content in (png(), bytearray(png()), memoryview(png())):
+        (picture,) = pictures(content)
+        assert picture.encoded() == png()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1"])
+def test_pil_images(mode):
+    image = Image.fromarray(np.ascontiguousarray(BGR[:, :, ::-1])).convert(mode)
+    (picture,) = pictures(image)
+    assert np.array_equal(pixels_sent(picture), np.asarray(image.convert("RGB"))[:, :, ::-1])
+
+
+def test_a_pil_image_of_16_bits_looks_as_its_file_does():
+    deep = RNG.integers(0, 2**16, (7, 5), np.uint16)
+    file = png(deep)
+    (of_file,), (of_image,) = pictures(file), pictures(Image.open(io.BytesIO(file)))
+    assert np.array_equal(of_image.bgr(), of_file.bgr())
+
+
+def test_a_pil_image_is_turned_upright():
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(BGR).save(file, "PNG", exif=exif)
+    (picture,) = pictures(Image.open(file))
+    assert picture.bgr().shape == (5, 7, 3)
+
+
+FAILURES = {
+    "missing": ("nowhere.jpg", "no such file or directory: 'nowhere.jpg'"),
+    "a pattern": ("photos/*.jpg", "patterns are not expanded"),
+    "empty path": ("", "path of the picture is empty"),
+    "nul in the path": ("a\0b", "cannot be read"),
+    "None": (None, "NoneType is not a picture"),
+    "number": (7, "int is not a picture"),
+    "other dict": ({"image": "a.jpg"}, r"under \"img\" or \"input\"; this one has \['image'\]"),
+    "twofold dict": ({"img": "a.jpg", "input": "b.jpg"}, "under"),
+    "other address": ("ftp://example.org/a.jpg", "only http and https"),
+    "file address": ("file:///etc/hostname", "only http and https"),
+}
+
+
+@pytest.mark.parametrize(("source", "message"), FAILURES.values(), ids=FAILURES)
+def test_what_cannot_be_had_fails_in_its_turn(source, message):
+    good, bad, last = pictures([BGR, source, BGR])
+    with pytest.raises(InputError, match=message):
+        bad.encoded()
+    assert good.encoded() == last.encoded()
+
+
+def test_an_empty_directory(tmp_path):
+    (picture,) = pictures(tmp_path)
+    with pytest.raises(InputError, match="no pictures in the directory"):
+        picture.encoded()
+
+
+def test_a_file_that_is_no_image_cannot_be_drawn_upon():
+    for content in (b"", b"text", png()[:40]):
+        (picture,) = pictures(content)
+        with pytest.raises(InvalidImage, match="cannot be decoded"):
+            picture.bgr()
+
+
+def test_bmp_of_a_grey_array_is_small():
+    assert len(encode_bmp(as_bgr(np.zeros((100, 100), np.uint8)))) < 12_000
+
+
+class Site(http.server.BaseHTTPRequestHandler):
+    visits = 0
+
+    def do_GET(self):
+        Site.visits += 1
+        if self.path == "/moved":
+            self.reply(302, b"", Location="/photo.png")
+        elif self.path == "/escape":
+            self.reply(302, b"", Location="file:///etc/hostname")
+        elif self.path.startswith("/photo.png"):
+            self.reply(200, png())
+        else:
+            self.reply(404, b"no")
+
+    def reply(self, status, body, **headers):
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def site():
+    Site.visits = 0
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_url_is_fetched_once_when_its_turn_comes(site):
+    (picture,) = pictures(f"{site}/photo.png?size=5")
+    assert Site.visits == 0
+    assert picture.encoded() == png()
+    assert np.array_equal(picture.bgr(), BGR)
+    assert picture.input_path == f"{site}/photo.png?size=5"
+    assert Site.visits == 1
+
+
+def test_a_redirection_is_followed(site):
+    (picture,) = pictures(f"{site}/moved")
+    assert picture.encoded() == png()
+
+
+@pytest.mark.parametrize(("path", "message"), [("/nothing", "404"), ("/escape", "cannot be fetched")])
+def test_a_url_without_a_picture(site, path, message):
+    (picture,) = pictures(site + path)
+    with pytest.raises(InputError, match=message):
+        picture.encoded()
+
+
+def test_a_url_where_nobody_answers():
+    (picture,) = pictures("http://127.0.0.1:9/a.png")
+    with pytest.raises(InputError, match=r"cannot be fetched.*refused"):
+        picture.encoded()
+
+
+def test_a_download_has_a_limit(site, monkeypatch):
+    monkeypatch.setattr("maskserve._fetch._MAX_BYTES", 10)
+    (picture,) = pictures(f"{site}/photo.png")
+    with pytest.raises(ImageTooLarge, match="larger than"):
+        picture.encoded()
+
+
+def test_pdf_pages(tmp_path):
+    pytest.importorskip("pypdfium2", reason="pypdfium2 is an optional dependency")
+    path = tmp_path / "two.pdf"
+    first, second = Image.new("RGB", (30, 20), "red"), Image.new("RGB", (10, 40), "blue")
+    first.save(path, save_all=True, append_images=[second], resolution=72)
+    for source in (path, path.read_bytes()):
+        one, two = pictures(source)
+        assert [one.page_index, two.page_index] == [0, 1]
+        assert one.bgr().shape == (40, 60, 3)
+        assert two.bgr()[40, 10].tolist() == pytest.approx([255, 0, 0], abs=3)
+    path.write_bytes(b"%PDF-1.4 nonsense")
+    (bad,) = pictures(path)
+    with pytest.raises(InvalidImage, match="PDF file cannot be read"):
+        bad.encoded()
+
+
+def test_a_pdf_without_pypdfium2(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pypdfium2", None)
+    (picture,) = pictures(tmp_path / "a.pdf")
+    with pytest.raises(UnsupportedFormat, match="pip install pypdfium2"):
+        picture.encoded()

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from maskserve import _rle
+from maskserve.masks import Mask, decode_crop, encode_crop
+from pycocotools import mask as coco
+
+crops = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 1))
+
+
+def reference(pixels):
+    return coco.encode(np.asfortranarray(pixels, dtype=np.uint8))
+
+
+@given(crops)
+def test_counts_are_those_of_pycocotools(crop):
+    assert encode_crop(crop) == reference(crop)["counts"]
+
+
+@given(crops)
+def test_a_crop_comes_back(crop):
+    assert np.array_equal(decode_crop(encode_crop(crop), *crop.shape), crop)
+
+
+@given(crops)
+def test_type_and_memory_order_make_no_difference(crop):
+    expected = encode_crop(crop)
+    assert encode_crop(crop.astype(bool)) == expected
+    assert encode_crop(np.asfortranarray(crop)) == expected
+    assert encode_crop(crop * np.uint8(255)) == expected
+    assert encode_crop(np.repeat(crop, 2, axis=0)[::2]) == expected
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0)])
+def test_a_crop_without_pixels(shape):
+    assert encode_crop(np.zeros(shape, np.uint8)) == b""
+    assert decode_crop(b"", *shape).shape == shape
+
+
+@given(crops)
+def test_parsed_counts_are_the_runs(crop):
+    runs = _rle.parse_counts(encode_crop(crop))
+    assert np.array_equal(np.repeat(np.arange(runs.size) % 2, runs).reshape(crop.shape, order="F"), crop)
+    assert _rle.format_counts(runs) == encode_crop(crop)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (b"", "0 pixels"),
+        (b"04", "4 pixels"),
+        (b"\xff\xff", "not compressed"),
+        (b"hello world", "not compressed"),
+        (b"P", "not compressed"),
+        (b"P" * 40 + b"1", "absurdly long"),
+        (b"O", "negative"),
+        (encode_crop(np.ones((6, 6), np.uint8)), "36 pixels"),
+    ],
+)
+def test_counts_of_another_mask_or_of_none_are_refused(counts, message):
+    with pytest.raises(ValueError, match=message):
+        decode_crop(counts, 5, 5)
+
+
+@given(st.binary(max_size=30), st.integers(0, 8), st.integers(0, 8))
+def test_arbitrary_bytes_are_a_mask_or_an_error(counts, height, width):
+    try:
+        crop = decode_crop(counts, height, width)
+    except ValueError:
+        return
+    assert crop.shape == (height, width)
+    assert set(np.unique(crop)) <= {0, 1}
+
+
+@st.composite
+def placed(draw):
+    crop = draw(crops)
+    x, y, right, below = (draw(st.integers(0, 12)) for _ in range(4))
+    mask = Mask.from_crop(crop, x, y, (y + crop.shape[0] + below, x + crop.shape[1] + right))
+    return crop, mask
+
+
+@given(placed())
+def test_a_mask_against_pycocotools(case):
+    crop, mask = case
+    full = np.zeros(mask.size, np.uint8)
+    full[mask.box[1] :, mask.box[0] :][: crop.shape[0], : crop.shape[1]] = crop
+    rle = reference(full)
+    assert np.array_equal(mask.decode(), full)
+    assert np.array_equal(mask.crop(), crop)
+    assert mask.area == coco.area(rle)
+    assert mask.to_coco() == {"size": list(full.shape), "counts": rle["counts"].decode()}
+    if crop.any():
+        assert list(mask.bbox) == coco.toBbox(rle).tolist()
+    else:
+        assert mask.bbox == (0, 0, 0, 0)
+
+
+@given(placed())
+def test_equal_pixels_make_equal_masks(case):
+    _, mask = case
+    tight = Mask.encode(mask.decode())
+    assert tight == mask
+    assert hash(tight) == hash(mask)
+    assert tight.box[2:] == mask.bbox[2:]
+
+
+def test_different_masks_are_not_equal():
+    pixels = np.eye(4, dtype=bool)
+    assert Mask.encode(pixels) != Mask.encode(pixels[::-1])
+    assert Mask.encode(pixels) != Mask.encode(np.pad(pixels, 1))
+    assert Mask.encode(pixels) != "mask"
+
+
+@pytest.mark.parametrize(("x", "y"), [(-1, 0), (0, -1), (3, 0), (0, 3)])
+def test_a_crop_must_lie_inside(x, y):
+    with pytest.raises(ValueError, match="leaves the picture"):
+        Mask.from_crop(np.ones((2, 2)), x, y, (4, 4))
