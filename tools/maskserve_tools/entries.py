@@ -123,17 +123,21 @@ def _python(name: str, inputs: Tensors, outputs: Tensors) -> schema.ModelConfig:
 def _ensemble(name: str, steps: Mapping[str, tuple[Tensors, Tensors]]) -> schema.ModelConfig:
     """Chains the steps; every tensor keeps its name from the step that makes it to the step that reads it.
 
-    IMAGE_SIZE leaves the preprocessing and the postprocessing, so the first one's goes by a name of its own.
+    IMAGE_SIZE leaves the preprocessing and the postprocessing, so the first one's goes by a name of its own. Triton
+    refuses an ensemble in which a step's output goes nowhere: what no step reads is not mapped.
     """
     config = schema.ModelConfig(name=name, platform="ensemble", max_batch_size=0)
     _declare(config, REQUEST, ANSWER)
+    read = {tensor for inputs, _ in steps.values() for tensor in inputs}
     for step, (inputs, outputs) in steps.items():
         entry = config.ensemble_scheduling.step.add(model_name=f"{name}.{step}", model_version=-1)
-        last = step == "postprocess"
         for tensor in inputs:
             entry.input_map[tensor] = _between(tensor)
         for tensor in outputs:
-            entry.output_map[tensor] = tensor if last else _between(tensor)
+            if step == "postprocess":
+                entry.output_map[tensor] = tensor
+            elif tensor in read:
+                entry.output_map[tensor] = _between(tensor)
     return config
 
 

@@ -1,0 +1,54 @@
+"""What the tests share: real models and photos where they exist, the demo model everywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def _shared() -> Path | None:
+    """The folder with real-architecture models and photos, which is not part of the repository."""
+    folder = Path(os.environ.get("MASKSERVE_SHARED", ROOT.parent / "shared"))
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The shared data; the test is skipped where it is not there."""
+    folder = _shared()
+    if folder is None:
+        pytest.skip("the real-architecture models and photos (MASKSERVE_SHARED) are not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def paddle_model(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Unpacks a model of the shared folder by its name, once."""
+    unpacked = tmp_path_factory.mktemp("models")
+
+    def unpack(name: str) -> Path:
+        if not (unpacked / name).exists():
+            script = shared / "models" / "make_models.py"
+            subprocess.run([sys.executable, str(script), str(unpacked), name], check=True, capture_output=True)
+        return unpacked / name
+
+    return unpack
+
+
+@pytest.fixture(scope="session")
+def photos(shared: Path) -> list[Path]:
+    """Everyday photos of different sizes."""
+    return sorted((shared / "data" / "photos").glob("*.jpg"))
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> Path:
+    """The Paddle folder of the demo model."""
+    return ROOT / "demo" / "model"
