@@ -26,8 +26,7 @@ class Connections:
     def take(self) -> HTTPConnection | None:
         """An idle connection, if there is one."""
         with self._lock:
-            if self._process != os.getpid():
-                self._process, self._idle, self._busy = os.getpid(), [], set()
+            self._leave_to_parent()
             return self._idle.pop() if self._idle else None
 
     @contextmanager
@@ -55,6 +54,7 @@ class Connections:
     def close(self) -> None:
         """Close them all; who waits for an answer on one gets an error at once."""
         with self._lock:
+            self._leave_to_parent()
             idle, busy = self._idle, self._busy
             self._idle, self._busy, self._closed = [], set(), busy
         for connection in idle:
@@ -62,3 +62,11 @@ class Connections:
         for connection in busy:
             with suppress(OSError, AttributeError):  # its own thread may be closing it right now
                 connection.sock.shutdown(socket.SHUT_RDWR)
+
+    __del__ = close
+
+    def _leave_to_parent(self) -> None:
+        if self._process != os.getpid():
+            for connection in (*self._idle, *self._busy):
+                connection.close()  # this process's copy of it; the parent's stays open
+            self._process, self._idle, self._busy = os.getpid(), [], set()

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from maskserve._failures import ServedModel, from_status, missing_model
+from maskserve._fork import ForkGate
 from maskserve._transport import LOOPBACK
 from maskserve._wire import Tensor
 from maskserve.contract import OUTPUTS
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MAX_REQUEST = 2**31 - 1
 _MAX_ANSWER = 64 << 20
+_fork_gate = ForkGate()
 
 
 class GrpcTransport:
@@ -75,17 +77,18 @@ class GrpcTransport:
 
     def close(self) -> None:
         """Close the channel; calls under way end with `ServerUnavailable`."""
-        with self._lock:
+        with _fork_gate.call(), self._lock:
             channel, self._channel, self._stub = self._channel, None, None
             if channel is not None and self._process == os.getpid():
                 channel.close()
 
     def _call(self, method: str, message: Any, model: str) -> Any:
-        stub = self._open()
         import grpc
 
         try:
-            return getattr(stub, method)(message, timeout=self._endpoint.timeout, metadata=self._metadata)
+            with _fork_gate.call():
+                stub = self._open()
+                return getattr(stub, method)(message, timeout=self._endpoint.timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             mapped = from_status(error.code().name, error.details() or "", self.url, model)
         except ValueError as error:  # the channel was closed by another thread
@@ -97,8 +100,6 @@ class GrpcTransport:
     def _open(self) -> Any:
         with self._lock:
             if self._stub is None or self._process != os.getpid():
-                # grpcio reads this when it is first imported; without it a forked process hangs in its first call
-                os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "true")
                 from tritonclient.grpc import service_pb2_grpc
 
                 self._channel = _open_channel(self._endpoint)

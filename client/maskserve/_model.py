@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import threading
 from typing import TYPE_CHECKING
 
 from maskserve._failures import entry_points
@@ -23,6 +22,8 @@ _PIPELINE_MODEL = "Mask-RT-DETR-S"  # what PaddleX's pipeline of that name runs
 class Model:
     """The model that a pipeline calls. Nothing is asked of the server before it has to be, and nothing twice.
 
+    There are no locks, which a fork could leave locked: threads that come at the same time ask the same.
+
     Args:
         name: its name, or "instance_segmentation" for the server's: Mask-RT-DETR-S, or the only one that it has.
         transport: the server.
@@ -31,7 +32,6 @@ class Model:
     def __init__(self, name: str, transport: Transport) -> None:
         self._wanted = name
         self._transport = transport
-        self._lock = threading.Lock()
         self._name: str | None = None if name == PIPELINE else name
         self._labels: tuple[str, ...] | None = None
 
@@ -42,10 +42,9 @@ class Model:
         Raises:
             ServerError: the server has to be asked, and cannot say.
         """
-        with self._lock:
-            if self._name is None:
-                self._name = _choose(self._transport)
-            return self._name
+        if self._name is None:
+            self._name = _choose(self._transport)
+        return self._name
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -54,11 +53,9 @@ class Model:
         Raises:
             ServerError: the server cannot say.
         """
-        name = self.name
-        with self._lock:
-            if self._labels is None:
-                self._labels = _read_labels(self._transport, name)
-            return self._labels
+        if self._labels is None:
+            self._labels = _read_labels(self._transport, self.name)
+        return self._labels
 
     def class_ids(self, class_ids: Iterable[int] | None, labels: Iterable[str] | None) -> tuple[int, ...] | None:
         """The classes that a filter asks for, as the server wants them; None for all.

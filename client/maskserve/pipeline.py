@@ -30,6 +30,8 @@ _PICTURE_ERRORS = (InputError, InferenceFailed, RequestTimeout)
 class Query:
     """What is asked of every picture of one `predict`."""
 
+    model: str
+    labels: tuple[str, ...]
     threshold: float | None
     class_ids: tuple[int, ...] | None
     width: int
@@ -154,12 +156,10 @@ class Pipeline:
     ) -> Query:
         if on_error not in ("raise", "skip", "return"):
             raise InvalidParameter(f"on_error={on_error!r}: raise, skip and return are possible")
-        return Query(
-            threshold=checked_threshold(self._threshold if threshold is None else threshold),
-            class_ids=self._model.class_ids(class_ids, labels),
-            width=max(self._concurrency, checked_batch_size(batch_size)),
-            on_error=on_error,
-        )
+        width = max(self._concurrency, checked_batch_size(batch_size))
+        threshold = checked_threshold(self._threshold if threshold is None else threshold)
+        chosen = self._model.class_ids(class_ids, labels)
+        return Query(self._model.name, self._model.labels, threshold, chosen, width, on_error)
 
     def _attempt(self, query: Query, picture: Picture) -> InstanceSegResult | Failure:
         try:
@@ -169,8 +169,8 @@ class Pipeline:
 
     def _segment(self, query: Query, picture: Picture) -> InstanceSegResult:
         request = ImageRequest(picture.encoded(), query.threshold, query.class_ids)
-        answer = self._transport.infer(self._model.name, request)
-        return InstanceSegResult(picture, read_answer(answer, self._model.labels), self._generation)
+        answer = self._transport.infer(query.model, request)
+        return InstanceSegResult(picture, read_answer(answer, query.labels), self._generation)
 
 
 def checked_threshold(value: object) -> float | None:
