@@ -8,9 +8,9 @@ import warnings
 import cv2
 import numpy as np
 import numpy.typing as npt
-from maskserve.errors import ImageTooLarge, InvalidImage, UnsupportedFormat
 from PIL import Image, UnidentifiedImageError
 
+from maskserve.errors import ImageTooLarge, InvalidImage, UnsupportedFormat
 from maskserve_server.spec import Limits
 
 # The limits of `decode` are checked on the header, and say more than Pillow's own.

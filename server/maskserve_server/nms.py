@@ -1,4 +1,4 @@
-"""Greedy non-maximum suppression with the semantics of Paddle's `multiclass_nms3`, over candidates above a threshold."""
+"""Greedy non-maximum suppression with the semantics of Paddle's `multiclass_nms3`."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from maskserve.errors import ToolError
 
 Floats = npt.NDArray[np.float32]
@@ -51,8 +52,8 @@ class Preprocessor:
             raise ToolError(f"inference.yml asks for preprocessing that is not known: {', '.join(unknown)}")
         if kinds.count("Resize") != 1 or kinds.count("Permute") != 1:
             raise ToolError(f"inference.yml must resize and permute exactly once; it lists {kinds}")
-        self._resize = next(partial(_resize, **_resize_settings(s)) for s in steps if s["type"] == "Resize")
         at = kinds.index("Resize")
+        self._resize: _Step = partial(_resize, **_resize_settings(steps[at]))
         self._before = [_step(step) for step in steps[:at]]
         self._after = [_step(step) for step in steps[at + 1 :]]
 
@@ -100,9 +101,7 @@ def _resize_settings(step: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _resize(
-    image: npt.NDArray[Any], target: tuple[int, int], keep_ratio: bool, interpolation: int
-) -> npt.NDArray[Any]:
+def _resize(image: npt.NDArray[Any], target: tuple[int, int], keep_ratio: bool, interpolation: int) -> npt.NDArray[Any]:
     height, width = image.shape[:2]
     if keep_ratio:
         scale = min(max(target) / max(height, width), min(target) / min(height, width))
@@ -116,8 +115,8 @@ def _normalize_settings(step: Mapping[str, Any]) -> dict[str, Any]:
     plain = step.get("norm_type", "mean_std") == "none"
     return {
         "scale": 1 / 255 if step.get("is_scale", True) else 1.0,
-        "mean": np.float32([0, 0, 0] if plain else step["mean"]),
-        "std": np.float32([1, 1, 1] if plain else step["std"]),
+        "mean": np.array([0, 0, 0] if plain else step["mean"], np.float32),
+        "std": np.array([1, 1, 1] if plain else step["std"], np.float32),
     }
 
 

@@ -82,11 +82,11 @@ class ModelSpec:
             raise ToolError(
                 f"{FILE_NAME} is of contract version {version}, this maskserve speaks {contract.VERSION}: convert again"
             )
-        core = document.pop("core")
-        core = {key: tuple(value) if isinstance(value, list) else value for key, value in core.items()}
-        limits = Limits(**document.pop("limits"))
-        sequences = {key: tuple(document.pop(key)) for key in ("preprocess", "labels")}
-        return cls(**document, **sequences, core=CoreSpec(**core), limits=limits)
+        core = {key: tuple(value) if isinstance(value, list) else value for key, value in document["core"].items()}
+        document["core"] = CoreSpec(**core)
+        document["limits"] = Limits(**document["limits"])
+        document |= {key: tuple(document[key]) for key in ("preprocess", "labels")}
+        return cls(**document)
 
     @classmethod
     def read(cls, directory: Path) -> ModelSpec:

@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from maskserve import contract
 from maskserve.errors import InvalidImage, InvalidParameter
-
 from maskserve_server.decode import decode
 from maskserve_server.engines import load_engine
 from maskserve_server.families import load_family

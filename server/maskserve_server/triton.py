@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from maskserve.errors import InferenceFailed, InputError, MaskserveError, to_wire
-
 from maskserve_server.spec import ModelSpec
 from maskserve_server.stages import Stage
 

@@ -1,4 +1,4 @@
-"""Paint masks inside a window of the image: bilinear upsampling of low-resolution masks, for the window's pixels only."""
+"""Paint masks inside a window of the image: bilinear upsampling, for the window's pixels only."""
 
 from __future__ import annotations
 
@@ -49,12 +49,10 @@ def resize_window(source: Floats, size: tuple[int, int], window: Window) -> Floa
     bottom -= top
     bottom *= weight[:, None]
     bottom += top
-    return bottom
+    return np.asarray(bottom, np.float32)
 
 
-def paint_window(
-    source: Floats, size: tuple[int, int], window: Window, threshold: float
-) -> npt.NDArray[np.uint8]:
+def paint_window(source: Floats, size: tuple[int, int], window: Window, threshold: float) -> npt.NDArray[np.uint8]:
     """Where `source`, resized to `size`, exceeds `threshold` inside `window`.
 
     Works on the transposed mask, so that the result lies in memory column by column, as run-length encoding reads it.

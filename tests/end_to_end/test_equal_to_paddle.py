@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+
 from maskserve import create_pipeline
 
 pytest.importorskip("paddle2onnx", reason="converting needs the convert extra", exc_type=ImportError)

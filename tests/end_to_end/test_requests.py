@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+
 from maskserve import create_pipeline
 from maskserve.errors import (
     ImageTooLarge,
@@ -23,8 +25,6 @@ from maskserve.errors import (
     UnsupportedFormat,
 )
 from maskserve.pipeline import Pipeline
-from PIL import Image
-
 from tests.end_to_end.conftest import DEMO
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def test_an_unknown_model_is_named_with_those_that_exist(protocol: str, server: 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_a_server_that_is_not_there_is_said_so(protocol: str) -> None:
     url = f"{protocol}://127.0.0.1:9"
-    with create_pipeline(DEMO, url=url) as pipeline, pytest.raises(ServerUnavailable, match="127.0.0.1:9"):
+    with create_pipeline(DEMO, url=url) as pipeline, pytest.raises(ServerUnavailable, match=r"127\.0\.0\.1:9"):
         list(pipeline.predict(_gradient(8, 8)))
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from maskserve.instances import Instances
 
+from maskserve.instances import Instances
 from maskserve_tools.reference import ReferenceInstance
 
 # A score may differ by this much between engines, and so move an instance across the threshold.

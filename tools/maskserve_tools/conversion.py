@@ -18,7 +18,6 @@ from maskserve.errors import ToolError
 from maskserve_server import spec as server_spec
 from maskserve_server.preprocess import Preprocessor
 from maskserve_server.spec import CoreSpec, ModelSpec
-
 from maskserve_tools import entries, repository
 from maskserve_tools.child import run_module
 from maskserve_tools.core_check import check_core
@@ -62,6 +61,13 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True)
+class _Wish:
+    name: str
+    engine: str
+    layout: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Core:
     engine: str
     reason: str
@@ -98,12 +104,10 @@ def convert(
         raise ToolError(f"{name!r} cannot be a model's name: use letters, digits, '.', '_' and '-' (--name)")
     Preprocessor(folder.preprocess)  # an unknown step is an error of the folder, not of the server that meets it later
     with TemporaryDirectory(prefix="maskserve-convert-") as scratch:
-        return _convert(folder, Path(scratch), Path(repository), name, engine, layout, report)
+        return _convert(folder, Path(scratch), Path(repository), _Wish(name, engine, layout), report)
 
 
-def _convert(
-    folder: PaddleFolder, scratch: Path, target: Path, name: str, engine: str, layout: str, report: Report
-) -> Conversion:
+def _convert(folder: PaddleFolder, scratch: Path, target: Path, wish: _Wish, report: Report) -> Conversion:
     report(f"reading {folder.program}")
     program = _read(folder, scratch)
     points = recognise(program)
@@ -114,19 +118,19 @@ def _convert(
     weights.subset(folder.weights, names, piece.parameters, scratch / "core.pdiparams")
 
     def describe(core: str) -> ModelSpec:
-        return _describe(folder, name, points, piece, core)
+        return _describe(folder, wish.name, points, piece, core)
 
-    core = _build_core(scratch, engine, describe, report)
+    core = _build_core(scratch, wish.engine, describe, report)
     spec = describe(core.engine)
     outputs = {
         key: entries.TensorType(piece.program.dtype(value), piece.program.shape(value))
         for key, value in points.outputs.items()
     }
-    provenance = _provenance(folder, points, piece, core, layout)
-    built = entries.build(spec, outputs, core.files, layout=layout, provenance=provenance)
-    written = repository.write(target, name, built)
+    provenance = _provenance(folder, points, piece, core, wish.layout)
+    built = entries.build(spec, outputs, core.files, layout=wish.layout, provenance=provenance)
+    written = repository.write(target, wish.name, built)
     report(f"wrote {', '.join(path.name for path in written)} into {target}")
-    return Conversion(name, tuple(written), points.family, core.engine, core.reason)
+    return Conversion(wish.name, tuple(written), points.family, core.engine, core.reason)
 
 
 def _check(value: str, allowed: Sequence[str], what: str) -> None:

@@ -1,6 +1,6 @@
 """Run a freshly made core once, in a child process: a core that cannot answer must not reach a repository.
 
-    python -m maskserve_tools.core_check VERSION_DIRECTORY
+The child's command line is `python -m maskserve_tools.core_check VERSION_DIRECTORY`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def check_core(directory: Path) -> None:
 
 def _main(directory: str) -> None:
     import numpy as np
+
     from maskserve_server.engines import load_engine
     from maskserve_server.preprocess import Preprocessor
     from maskserve_server.spec import ModelSpec

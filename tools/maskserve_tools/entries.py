@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from tritonclient.grpc import model_config_pb2 as schema
+
 from maskserve import contract
 from maskserve_server import spec as server_spec
 from maskserve_server.spec import ModelSpec
 from maskserve_server.stages import IM_SHAPE, IMAGE_TENSOR, SCALE_FACTOR
-from tritonclient.grpc import model_config_pb2 as schema
-
 from maskserve_tools.repository import PROVENANCE, VERSION, Entry
 
 LAYOUTS = ("ensemble", "single")

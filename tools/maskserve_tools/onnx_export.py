@@ -1,6 +1,6 @@
 """Export a cut program to ONNX with Paddle2ONNX; run in a child process, which it can abort.
 
-    python -m maskserve_tools.onnx_export core.json core.pdiparams core.onnx
+The child's command line is `python -m maskserve_tools.onnx_export core.json core.pdiparams core.onnx`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from maskserve.errors import ToolError
-
 from maskserve_tools.child import run_module
 
 OPSET = 17  # the lowest that has everything the families need; ONNX Runtime and OpenVINO both support it well

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from maskserve.errors import ToolError
 
 _MODEL_FILES = ("inference.json", "inference.pdmodel")
@@ -45,8 +46,9 @@ class PaddleFolder:
         """
         if not path.is_dir():
             raise ToolError(f"{path} is not a folder; give the folder that holds inference.yml")
-        weights, program = path / "inference.pdiparams", next(
-            (path / name for name in _MODEL_FILES if (path / name).is_file()), None
+        weights, program = (
+            path / "inference.pdiparams",
+            next((path / name for name in _MODEL_FILES if (path / name).is_file()), None),
         )
         missing = [name for name in ("inference.yml", weights.name) if not (path / name).is_file()]
         if program is None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from google.protobuf import text_format
-from maskserve.errors import ToolError
 from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from maskserve.errors import ToolError
 
 PROVENANCE = "provenance.json"
 VERSION = "1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
+
 from maskserve_server.stages import Core
 from maskserve_server.triton import read_spec, respond, thread_count, version_directory
 

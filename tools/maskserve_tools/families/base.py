@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from maskserve_tools.program.pir import Program
@@ -18,12 +19,15 @@ class CutPoints:
         outputs: the values at the cut by the names that the family gives them.
         settings: the family's keyword arguments.
         where: the cut, in words, for the provenance record.
+        build_onnx: how the ONNX core is made where Paddle2ONNX cannot convert the cut program: from the whole program,
+            its `inference.pdiparams` and the file to write, beside which it may leave others. None where it can.
     """
 
     family: str
     outputs: Mapping[str, int]
     where: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    build_onnx: Callable[[Program, Path, Path], None] | None = None
 
 
 class Recogniser(Protocol):

@@ -7,7 +7,6 @@ of [B, N, h, w] logits. The first result is the [B, N, 6] detections, reshaped t
 from __future__ import annotations
 
 from maskserve_server.families import mask_rt_detr
-
 from maskserve_tools.families.base import CutPoints
 from maskserve_tools.program.pir import Program
 

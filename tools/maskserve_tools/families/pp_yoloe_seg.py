@@ -7,7 +7,6 @@ prototypes, and resizes the result twice. The four values that all of that reads
 from __future__ import annotations
 
 from maskserve_server.families import pp_yoloe_seg
-
 from maskserve_tools.families.base import CutPoints
 from maskserve_tools.program.pir import Op, Program
 

@@ -28,7 +28,7 @@ def cut(program: Program, outputs: Mapping[str, int]) -> CutProgram:
     needed = set(outputs.values())
     kept: list[Op] = []
     for op in reversed(program.ops):
-        if op.name != "fetch" and needed.intersection(op.outputs):
+        if op.name != "fetch" and needed.intersection((*op.outputs, *_appended(op))):
             kept.append(op)
             needed.update(_reads(op))
     kept.reverse()
@@ -48,6 +48,12 @@ def _reads(op: Op) -> Sequence[int]:
     return [*op.inputs, *inner]
 
 
+def _appended(op: Op) -> Sequence[int]:
+    """The arrays that its nested blocks append to: a loop's results are not among its outputs."""
+    inner = [Op(raw) for block in op.blocks for raw in nested(block)]
+    return [nested_op.inputs[0] for nested_op in inner if nested_op.name == "array_write_"]
+
+
 def _all_outputs(op: Op) -> Sequence[int]:
     inner = [value for block in op.blocks for raw in nested(block) for value in Op(raw).outputs]
     return [*op.outputs, *inner]
@@ -57,13 +63,11 @@ def _fetch(name: str, column: int, value: int, result: int, producer: Op) -> Jso
     written = producer.raw["O"]
     items = written if isinstance(written, list) else [written]
     kind = next(item["TT"] for item in items if item["%"] == value)
-    flags = [
-        {"AT": {"#": "0.a_array", "D": [{"#": "0.a_bool", "D": True}]}, "N": key} for key in ("persistable", "stop_gradient")
-    ]
+    yes = {"#": "0.a_array", "D": [{"#": "0.a_bool", "D": True}]}
     return {
         "#": "1.fetch",
         "A": [{"AT": {"#": "0.a_str", "D": name}, "N": "name"}, {"AT": {"#": "0.a_i32", "D": column}, "N": "col"}],
         "I": [{"%": value}],
         "O": [{"%": result, "TT": kind}],
-        "OA": flags,
+        "OA": [{"AT": yes, "N": "persistable"}, {"AT": yes, "N": "stop_gradient"}],
     }

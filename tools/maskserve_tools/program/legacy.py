@@ -1,6 +1,6 @@
 """Translate the older program format (`inference.pdmodel`) into PIR JSON; run in a child process, as Paddle can abort.
 
-    python -m maskserve_tools.program.legacy inference.pdmodel inference.json
+The child's command line is `python -m maskserve_tools.program.legacy inference.pdmodel inference.json`.
 """
 
 from __future__ import annotations

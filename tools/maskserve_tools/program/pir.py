@@ -122,7 +122,7 @@ class Program:
 
     def dtype(self, value: int) -> str:
         """The element type of a tensor in Triton's words: FP32, INT32, ..."""
-        name = self._types[value]["D"][0]["#"].split(".")[-1]
+        name = str(self._types[value]["D"][0]["#"]).split(".")[-1]
         return _DTYPES.get(name, name)
 
     def named(self, name: str) -> list[Op]:

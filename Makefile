@@ -1,0 +1,39 @@
+# `make demo` and `make test` work from a clean clone with Python 3.10 to 3.12 and a package index, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One stamp for the environment: made anew when the dependencies change.
+READY := $(VENV)/.ready
+
+.PHONY: demo test check format clean help
+
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[server,convert,dev]"
+	touch $(READY)
+
+demo: $(READY)  ## convert the demo model, serve it, segment a photo, save the picture
+	$(BIN)/python -W ignore examples/demo.py
+
+test: $(READY)  ## run the checks and the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## run the checks only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environment and what the commands left
+	rm -rf $(VENV) output .pytest_cache .mypy_cache .ruff_cache .hypothesis
