@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from maskserve_server.families.base import Detections, Family, Outputs, Selection
+from maskserve_server.families.mask_rcnn import MaskRCNN
 from maskserve_server.families.mask_rt_detr import MaskRTDETR
 from maskserve_server.families.pp_yoloe_seg import PPYOLOESeg
+from maskserve_server.families.solov2 import SOLOv2
 
 __all__ = ["FAMILIES", "Detections", "Family", "Outputs", "Selection", "load_family"]
 
-FAMILIES: dict[str, type[MaskRTDETR] | type[PPYOLOESeg]] = {
+FAMILIES: dict[str, type[MaskRCNN] | type[MaskRTDETR] | type[PPYOLOESeg] | type[SOLOv2]] = {
+    MaskRCNN.name: MaskRCNN,
     MaskRTDETR.name: MaskRTDETR,
     PPYOLOESeg.name: PPYOLOESeg,
+    SOLOv2.name: SOLOv2,
 }
 
 
