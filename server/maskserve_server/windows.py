@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+_STRIP_VALUES = 1 << 16
+
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 are outside
 
 
@@ -23,12 +27,19 @@ def crop_windows(boxes: Floats, size: tuple[int, int]) -> list[Window]:
     return [(x0, y0, max(x0, x1), max(y0, y1)) for x0, y0, x1, y1 in rounded.tolist()]
 
 
+def extent(mask: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> Window:
+    """The smallest window that holds every pixel of a mask [h, w]; an empty window where it has none."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
 def resize_window(source: Floats, size: tuple[int, int], window: Window) -> Floats:
     """The pixels inside `window` of `source` resized to `size`.
 
     The same numbers as `cv2.resize(source, size, INTER_LINEAR)[y0:y1, x0:x1]`, which is what Paddle's bilinear_interp
-    (align_corners False, align_mode 0) computes. cv2 interpolates along rows, then along columns; doing the two
-    passes apart lets each leave out what the window does not need.
+    (align_corners False, align_mode 0) computes.
 
     Args:
         source: float32 [h, w].
@@ -39,17 +50,10 @@ def resize_window(source: Floats, size: tuple[int, int], window: Window) -> Floa
         float32 [y1 - y0, x1 - x0].
     """
     x0, y0, x1, y1 = window
-    if x1 <= x0 or y1 <= y0:
-        return np.zeros((y1 - y0, x1 - x0), np.float32)
-    first, last = _source_rows(source.shape[0], size[0], y0, y1)
-    wide = cv2.resize(source[first:last], (size[1], last - first), interpolation=cv2.INTER_LINEAR)
-    columns = np.ascontiguousarray(wide[:, x0:x1])
-    above, below, weight = _taps(source.shape[0], size[0], y0, y1)
-    top, bottom = columns[above - first], columns[below - first]
-    bottom -= top
-    bottom *= weight[:, None]
-    bottom += top
-    return np.asarray(bottom, np.float32)
+    result = np.empty((y1 - y0, x1 - x0), np.float32)
+    for rows, values in _strips(source, size, window):
+        result[rows] = values
+    return result
 
 
 def paint_window(source: Floats, size: tuple[int, int], window: Window, threshold: float) -> npt.NDArray[np.uint8]:
@@ -61,8 +65,34 @@ def paint_window(source: Floats, size: tuple[int, int], window: Window, threshol
         uint8 [y1 - y0, x1 - x0] of 0 and 1, Fortran-contiguous.
     """
     x0, y0, x1, y1 = window
-    values = resize_window(np.ascontiguousarray(source.T), size[::-1], (y0, x0, y1, x1))
-    return (values > threshold).view(np.uint8).T
+    result = np.empty((x1 - x0, y1 - y0), np.bool_)
+    for rows, values in _strips(np.ascontiguousarray(source.T), size[::-1], (y0, x0, y1, x1)):
+        np.greater(values, threshold, out=result[rows])
+    return result.view(np.uint8).T
+
+
+def _strips(source: Floats, size: tuple[int, int], window: Window) -> Iterator[tuple[slice, Floats]]:
+    """The resized window, some rows at a time: a strip stays in the processor's cache, a whole photo does not.
+
+    cv2 interpolates along rows, then along columns; doing the two passes apart lets each leave out what the window
+    does not need.
+    """
+    x0, y0, x1, y1 = window
+    if x1 <= x0 or y1 <= y0:
+        return
+    above, below, weight = _taps(source.shape[0], size[0], y0, y1)
+    first, last = int(above[0]), int(below[-1]) + 1
+    wide = cv2.resize(source[first:last], (size[1], last - first), interpolation=cv2.INTER_LINEAR)
+    columns = np.ascontiguousarray(wide[:, x0:x1])
+    steps = np.diff(columns, axis=0, append=columns[-1:])  # the step to the next row; none from the last
+    height = max(1, _STRIP_VALUES // (x1 - x0))
+    for start in range(0, y1 - y0, height):
+        rows = slice(start, min(start + height, y1 - y0))
+        low = above[rows] - first
+        values = steps[low]
+        values *= np.where(below[rows] > above[rows], weight[rows], 0)[:, None]
+        values += columns[low]
+        yield rows, values
 
 
 def _taps(source: int, target: int, start: int, stop: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]:
@@ -73,8 +103,3 @@ def _taps(source: int, target: int, start: int, stop: int) -> tuple[npt.NDArray[
     low = np.clip(above, 0, source - 1).astype(np.intp)
     high = np.clip(above + 1, 0, source - 1).astype(np.intp)
     return low, high, weight.astype(np.float32)
-
-
-def _source_rows(source: int, target: int, start: int, stop: int) -> tuple[int, int]:
-    low, high, _ = _taps(source, target, start, stop)
-    return int(low[0]), int(high[-1]) + 1
