@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from maskserve import contract
 from maskserve.errors import ToolError
-
 from maskserve_tools.serving.repository import Entry
 
 _HEIGHT, _WIDTH = 48, 64
@@ -47,7 +46,7 @@ class HttpEndpoint:
             connection.close()
 
 
-def test_picture() -> bytes:
+def canary_picture() -> bytes:
     """A small picture of colour gradients, as the bytes of a PNG file."""
     import cv2
     import numpy as np
@@ -64,7 +63,7 @@ def send_test_picture(endpoint: HttpEndpoint, entry: Entry, *, timeout: float) -
         ToolError: it failed, or did not answer within `timeout` seconds.
         OSError: the server broke off the connection.
     """
-    body, header_length = _infer_request(entry, test_picture())
+    body, header_length = _infer_request(entry, canary_picture())
     path = f"/v2/models/{quote(entry.name)}/infer"
     headers = {"Inference-Header-Content-Length": str(header_length), "Content-Type": "application/octet-stream"}
     try:

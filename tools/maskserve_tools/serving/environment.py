@@ -13,7 +13,6 @@ import sysconfig
 from pathlib import Path
 
 from maskserve.errors import ToolError
-
 from maskserve_tools.serving.triton_wheel import TritonWheel
 
 # They would be honoured by some Python versions and ignored by others, and PYTHONHOME breaks the stub.

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maskserve.errors import ToolError
-
 from maskserve_tools.serving import launcher, session
 from maskserve_tools.serving.log import TritonLog
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from maskserve.errors import ToolError
-
 from maskserve_tools.serving.canary import HttpEndpoint, send_test_picture
 from maskserve_tools.serving.log import TritonLog
 from maskserve_tools.serving.ports import PortTaken
@@ -16,6 +17,7 @@ from maskserve_tools.serving.process import TritonProcess
 from maskserve_tools.serving.repository import Entry
 
 _POLL = 0.05
+_PROBE_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class StartingServer:
         process: it.
         log: what it says.
         endpoint: its HTTP service.
+        identity: the name it was given, to tell it from another server that answers at its port.
         timeout: how many seconds it has, in all.
         deadline: when they are over, on the monotonic clock.
     """
@@ -33,6 +36,7 @@ class StartingServer:
     process: TritonProcess
     log: TritonLog
     endpoint: HttpEndpoint
+    identity: str
     timeout: float
     deadline: float
 
@@ -43,15 +47,16 @@ class StartingServer:
             ToolError: the server died, a model is broken, or the time is over; the reason comes from Triton's log.
             PortTaken: somebody else took a port meanwhile.
         """
-        self._wait_for("/v2/health/ready", "the server")
+        self._wait_for("the server", self._is_ours)
+        self._wait_for("the server", lambda: self._is_ready("/v2/health/ready"))
         for entry in entries:
-            self._wait_for(f"/v2/models/{quote(entry.name)}/ready", entry.name)
+            self._wait_for(entry.name, partial(self._is_ready, f"/v2/models/{quote(entry.name)}/ready"))
         for entry in entries:
             if entry.takes_pictures:
                 self._try_out(entry)
 
-    def _wait_for(self, path: str, what: str) -> None:
-        while not self._answers(path):
+    def _wait_for(self, what: str, condition: Callable[[], bool]) -> None:
+        while not condition():
             self._check_alive()
             if time.monotonic() > self.deadline:
                 late = f"{what} was not ready within {self.timeout:g} s (--ready-timeout gives it longer)"
@@ -69,9 +74,16 @@ class StartingServer:
             problems = self.log.explain() if self.log.errors() else ""
             raise ToolError(error.message + problems) from error
 
-    def _answers(self, path: str) -> bool:
+    def _is_ours(self) -> bool:
         try:
-            return self.endpoint.request("GET", path, timeout=2.0)[0] == 200
+            status, answer = self.endpoint.request("GET", "/v2", timeout=_PROBE_TIMEOUT)
+            return status == 200 and json.loads(answer)["name"] == self.identity
+        except (OSError, ValueError, KeyError, TypeError):  # nobody, or something that is not Triton
+            return False
+
+    def _is_ready(self, path: str) -> bool:
+        try:
+            return self.endpoint.request("GET", path, timeout=_PROBE_TIMEOUT)[0] == 200
         except OSError:
             return False
 

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import TextIO
 
 from maskserve.errors import ToolError
-
 from maskserve_tools.serving import ports, shared_memory, shared_memory_need
 from maskserve_tools.serving.canary import HttpEndpoint
 from maskserve_tools.serving.environment import check_numpy, server_environment
@@ -166,12 +165,14 @@ class _Launch:
     ports: Ports
     process: TritonProcess
     log: TritonLog
+    identity: str
     resources: contextlib.ExitStack
 
     def wait_until_ready(self, timeout: float) -> None:
         endpoint = HttpEndpoint(ports.reachable(self.address), self.ports.http)
         deadline = time.monotonic() + timeout
-        StartingServer(self.process, self.log, endpoint, timeout, deadline).wait_until_ready(self.entries)
+        starting = StartingServer(self.process, self.log, endpoint, self.identity, timeout, deadline)
+        starting.wait_until_ready(self.entries)
 
     def stop(self, *, grace: float) -> None:
         try:
@@ -198,6 +199,7 @@ def _launch(
             str(wheel.binary),
             f"--backend-directory={link_backend_directory(wheel, folder / 'backends')}",
             f"--model-repository={link_entries(entries, folder / 'models')}",
+            f"--id={regions.prefix}",
             f"--backend-config=python,shm-region-prefix-name={regions.prefix}",
             # Triton gives a model 30 seconds to initialise; how long it may take is for the caller to say.
             f"--backend-config=python,stub-timeout-seconds={math.ceil(ready_timeout)}",
@@ -208,7 +210,7 @@ def _launch(
             "--allow-gpu-metrics=false",
         ]
         process = TritonProcess(command, server_environment(wheel), log, inherited=[regions.descriptor])
-        return _Launch(entries, address, chosen, process, log, resources.pop_all())
+        return _Launch(entries, address, chosen, process, log, regions.prefix, resources.pop_all())
 
 
 def _endpoint_options(address: str, chosen: Ports) -> list[str]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from maskserve import contract
 from maskserve.errors import ToolError
-
 from maskserve_tools.serving.repository import Entry, python_instances
 from maskserve_tools.serving.shared_memory import DIRECTORY
 
