@@ -15,7 +15,7 @@ DEMO = Path(__file__).parent.parent / "demo"
 def main() -> None:
     parser = argparse.ArgumentParser(description="Convert a model, serve it, and segment a photo.")
     parser.add_argument("--model", type=Path, default=DEMO / "model", help="a Paddle inference folder")
-    parser.add_argument("--photo", type=Path, default=DEMO / "photos" / "people.jpg")
+    parser.add_argument("--photo", type=Path, default=DEMO / "photos" / "astronaut.jpg")
     parser.add_argument("--output", type=Path, default=Path("output"))
     arguments = parser.parse_args()
 

@@ -75,12 +75,6 @@ class Preprocessor:
         )
 
 
-def input_shape(steps: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
-    """Height and width of every image after preprocessing, or None where they depend on the image."""
-    settings = next((_resize_settings(step) for step in steps if step.get("type") == "Resize"), None)
-    return None if settings is None or settings["keep_ratio"] else settings["target"]
-
-
 def _step(step: Mapping[str, Any]) -> _Step:
     match step["type"]:
         case "NormalizeImage":

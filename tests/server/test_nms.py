@@ -1,0 +1,63 @@
+"""Suppression, with Paddle's own operator as the oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskserve_server.families.base import Selection
+from maskserve_server.families.pp_yoloe_seg import PPYOLOESeg
+from maskserve_server.nms import suppress
+
+
+def test_the_better_one_of_two_that_overlap_is_kept() -> None:
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60]], np.float32)
+    assert suppress(boxes, np.array([0.5, 0.9, 0.1], np.float32), 0.5, normalized=True).tolist() == [1, 2]
+
+
+def test_no_boxes_survive_where_there_are_none() -> None:
+    assert suppress(np.empty((0, 4), np.float32), np.empty(0, np.float32), 0.5, normalized=True).size == 0
+
+
+def test_boxes_without_an_area_do_not_divide_by_zero() -> None:
+    boxes = np.array([[5, 5, 5, 5], [5, 5, 5, 5]], np.float32)
+    assert suppress(boxes, np.array([0.5, 0.4], np.float32), 0.5, normalized=True).tolist() == [0, 1]
+
+
+def _family(keep_top_k: int) -> PPYOLOESeg:
+    return PPYOLOESeg(
+        input_size=(64, 64),
+        score_threshold=0.05,
+        nms_threshold=0.6,
+        nms_top_k=20,
+        keep_top_k=keep_top_k,
+        background_label=-1,
+        normalized=True,
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), keep_top_k=st.sampled_from([5, 300]), threshold=st.sampled_from([0.05, 0.5]))
+def test_survivors_are_those_of_multiclass_nms3(seed: int, keep_top_k: int, threshold: float) -> None:
+    paddle = pytest.importorskip("paddle", reason="the oracle is Paddle's operator", exc_type=ImportError)
+    generator = np.random.default_rng(seed)
+    corners = generator.uniform(0, 40, (1, 30, 2))
+    boxes = np.concatenate([corners, corners + generator.uniform(1, 24, (1, 30, 2))], axis=2).astype(np.float32)
+    scores = generator.uniform(0, 1, (1, 3, 30)).astype(np.float32)
+    rows, _, _ = paddle._C_ops.multiclass_nms3(
+        paddle.to_tensor(boxes), paddle.to_tensor(scores), None, 0.05, 20, keep_top_k, 0.6, True, 1.0, -1
+    )
+    wanted = rows.numpy().reshape(-1, 6)
+    outputs = {
+        "boxes": boxes,
+        "scores": scores,
+        "coefficients": np.zeros((1, 4, 30), np.float32),
+        "prototypes": np.zeros((1, 4, 16, 16), np.float32),
+    }
+    found = _family(keep_top_k).detect(outputs, np.ones(2, np.float32), Selection(threshold))
+    wanted = wanted[wanted[:, 1] > threshold]
+    np.testing.assert_array_equal(found.labels, wanted[:, 0].astype(int))
+    np.testing.assert_allclose(found.scores, wanted[:, 1])
+    np.testing.assert_allclose(found.boxes, wanted[:, 2:], rtol=1e-6)

@@ -1,0 +1,164 @@
+"""The stages, and Triton's side of them, with a stand-in for Triton's backend module."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import pytest
+
+from maskserve import contract
+from maskserve.errors import InvalidImage, InvalidParameter, ToolError, from_wire
+from maskserve_server.spec import CoreSpec, Limits, ModelSpec
+from maskserve_server.stages import Postprocess, Preprocess
+from maskserve_server.triton import read_spec, respond, thread_count
+
+SPEC = ModelSpec(
+    name="model",
+    family="mask_rt_detr",
+    settings={"mask_threshold": 0.5},
+    preprocess=(
+        {"type": "Resize", "target_size": [32, 32], "keep_ratio": False, "interp": 2},
+        {"type": "NormalizeImage", "mean": [0, 0, 0], "std": [1, 1, 1], "norm_type": "none"},
+        {"type": "Permute"},
+    ),
+    labels=("person", "Zürich – 雪"),
+    draw_threshold=0.5,
+    core=CoreSpec("openvino", "core.onnx", ("image",), ("detections", "mask_logits"), (3, 32, 32)),
+    limits=Limits(max_bytes=1000_000, max_pixels=10_000),
+)
+
+
+def _image(height: int = 20, width: int = 30) -> np.ndarray:
+    data = cv2.imencode(".png", np.zeros((height, width, 3), np.uint8))[1].tobytes()
+    return np.array([data], np.object_)
+
+
+def _cut() -> dict[str, np.ndarray]:
+    return {
+        "detections": np.array([[[1, 0.9, 2, 2, 12, 12], [0, 0.4, 0, 0, 5, 5]]], np.float32),
+        "mask_logits": np.ones((1, 2, 8, 8), np.float32),
+        "scale_factor": np.ones((1, 2), np.float32),
+        contract.IMAGE_SIZE: np.array([20, 30], np.int32),
+    }
+
+
+def test_a_spec_survives_its_file(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(SPEC.to_json())
+    assert ModelSpec.read(tmp_path) == SPEC
+
+
+def test_a_spec_of_another_contract_is_refused() -> None:
+    text = SPEC.to_json().replace(f'"contract": {contract.VERSION}', '"contract": 99')
+    with pytest.raises(ToolError, match="convert again"):
+        ModelSpec.from_json(text)
+
+
+def test_preprocessing_gives_the_networks_inputs_and_the_size() -> None:
+    arrays = Preprocess(SPEC)({contract.IMAGE: _image()})
+    assert arrays["image"].shape == (1, 3, 32, 32)
+    assert arrays[contract.IMAGE_SIZE].tolist() == [20, 30]
+
+
+@pytest.mark.parametrize("image", [None, np.array([], np.object_), np.array([b"a", b"b"], np.object_)])
+def test_a_request_must_carry_one_image(image: np.ndarray | None) -> None:
+    with pytest.raises(InvalidImage, match="exactly one"):
+        Preprocess(SPEC)({contract.IMAGE: image})
+
+
+@pytest.mark.parametrize(("threshold", "count"), [(None, 1), (0.95, 0), (0.3, 2)])
+def test_postprocessing_takes_the_requests_threshold(threshold: float | None, count: int) -> None:
+    given = None if threshold is None else np.array([threshold], np.float32)
+    arrays = Postprocess(SPEC)({**_cut(), contract.THRESHOLD: given, contract.CLASS_IDS: None})
+    assert set(arrays) == set(contract.OUTPUTS)
+    assert arrays[contract.MASKS].dtype == np.object_
+    assert all(len(arrays[name]) == count for name in (contract.BOXES, contract.SCORES, contract.MASKS))
+
+
+def test_two_thresholds_are_refused() -> None:
+    inputs = {**_cut(), contract.THRESHOLD: np.zeros(2, np.float32), contract.CLASS_IDS: None}
+    with pytest.raises(InvalidParameter, match="one threshold"):
+        Postprocess(SPEC)(inputs)
+
+
+@dataclass
+class Tensor:
+    name: str
+    array: np.ndarray
+
+    def as_numpy(self) -> np.ndarray:
+        return self.array
+
+
+@dataclass
+class TritonError:
+    message: str
+    code: str
+    INVALID_ARG: ClassVar[str] = "invalid"
+    INTERNAL: ClassVar[str] = "internal"
+
+
+@dataclass
+class Response:
+    tensors: list[Tensor]
+    error: TritonError | None = None
+
+
+@dataclass
+class Logger:
+    lines: list[str] = field(default_factory=list)
+
+    def log_error(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class Backend:
+    """What the adapters use of `triton_python_backend_utils`."""
+
+    InferenceResponse = Response
+    Tensor = Tensor
+    TritonError = TritonError
+
+    def __init__(self) -> None:
+        self.Logger = Logger()
+
+    @staticmethod
+    def get_input_tensor_by_name(request: dict[str, np.ndarray], name: str) -> Tensor | None:
+        return Tensor(name, request[name]) if name in request else None
+
+
+def test_a_bad_request_fails_alone_and_carries_its_typed_error() -> None:
+    stage = Preprocess(SPEC)
+    bad = {contract.IMAGE: np.array([b"no picture"], np.object_)}
+    responses = respond(Backend(), [{contract.IMAGE: _image()}, bad, {contract.IMAGE: _image()}], stage, stage.inputs)
+    assert [response.error is None for response in responses] == [True, False, True]
+    assert responses[1].error.code == TritonError.INVALID_ARG
+    assert isinstance(from_wire(f"in ensemble 'model', {responses[1].error.message}"), InvalidImage)
+
+
+def test_an_unexpected_failure_is_logged_and_not_told() -> None:
+    backend = Backend()
+
+    def fail(inputs: Any) -> Any:
+        raise RuntimeError("secret path /somewhere/model.onnx")
+
+    (response,) = respond(backend, [{}], fail, ())
+    assert response.error.code == TritonError.INTERNAL
+    assert "secret" not in response.error.message
+    assert "secret" in backend.Logger.lines[0]
+
+
+def test_the_adapters_find_their_description(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.json").write_text(SPEC.to_json())
+    assert read_spec({"model_repository": str(tmp_path), "model_version": "1"}) == SPEC
+
+
+@pytest.mark.parametrize(("parameters", "count", "wanted"), [({"threads": {"string_value": "3"}}, 1, 3), ({}, 4096, 1)])
+def test_threads_are_configured_or_shared_out(parameters: dict[str, Any], count: int, wanted: int) -> None:
+    config = {"parameters": parameters, "instance_group": [{"count": count}]}
+    assert thread_count({"model_config": json.dumps(config)}) == wanted

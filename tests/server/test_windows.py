@@ -1,0 +1,60 @@
+"""Painting inside windows, with cv2's whole-picture resizing as the oracle."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskserve_server.windows import crop_windows, paint_window, resize_window
+
+sides = st.integers(1, 90)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, int], tuple[int, int, int, int]]:
+    """A source, the size to resize it to, and a window of the result."""
+    height, width = draw(sides), draw(sides)
+    x0, x1 = sorted((draw(st.integers(0, width)), draw(st.integers(0, width))))
+    y0, y1 = sorted((draw(st.integers(0, height)), draw(st.integers(0, height))))
+    source = np.random.default_rng(draw(st.integers(0, 99))).normal(size=(draw(sides), draw(sides)))
+    return source.astype(np.float32), (height, width), (x0, y0, x1, y1)
+
+
+@settings(deadline=None)
+@given(windows())
+def test_a_window_is_a_part_of_the_resized_picture(case: tuple[np.ndarray, tuple[int, int], tuple[int, ...]]) -> None:
+    source, (height, width), (x0, y0, x1, y1) = case
+    whole = cv2.resize(source, (width, height), interpolation=cv2.INTER_LINEAR)[y0:y1, x0:x1]
+    np.testing.assert_allclose(resize_window(source, (height, width), (x0, y0, x1, y1)), whole, atol=1e-5)
+
+
+@settings(deadline=None)
+@given(windows())
+def test_painting_is_thresholding_the_window(case: tuple[np.ndarray, tuple[int, int], tuple[int, ...]]) -> None:
+    source, (height, width), (x0, y0, x1, y1) = case
+    painted = paint_window(source, (height, width), (x0, y0, x1, y1), 0.2)
+    values = resize_window(source, (height, width), (x0, y0, x1, y1))
+    clear = np.abs(values - 0.2) > 1e-5
+    assert painted.flags.f_contiguous
+    assert painted.dtype == np.uint8
+    np.testing.assert_array_equal(painted[clear], (values > 0.2)[clear])
+
+
+def test_a_large_window_is_painted_in_strips_without_seams() -> None:
+    source = np.random.default_rng(1).normal(size=(40, 40)).astype(np.float32)
+    whole = cv2.resize(source, (1500, 1200), interpolation=cv2.INTER_LINEAR)
+    painted = paint_window(source, (1200, 1500), (0, 0, 1500, 1200), 0.0)
+    assert np.mean(painted != (whole > 0)) < 1e-6
+
+
+def test_corners_are_rounded_half_to_even_as_python_does() -> None:
+    boxes = np.array([[0.5, 1.5, 2.5, 3.5], [9.4, 9.6, 99.0, 99.0]], np.float32)
+    assert crop_windows(boxes, (20, 30)) == [(0, 2, 2, 4), (9, 10, 30, 20)]
+
+
+def test_a_box_thinner_than_a_pixel_has_an_empty_window() -> None:
+    ((x0, _, x1, _),) = crop_windows(np.array([[3.1, 2.0, 3.3, 8.0]], np.float32), (20, 30))
+    assert x0 == x1 == 3
+    assert paint_window(np.ones((4, 4), np.float32), (20, 30), (3, 2, 3, 8), 0.5).shape == (6, 0)

@@ -1,0 +1,148 @@
+"""Converting folders: good ones, bad ones, and the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from maskserve.errors import ToolError
+from maskserve_tools import cli, conversion, convert
+
+needs_paddle = pytest.mark.skipif(
+    not all(map(conversion.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
+)
+
+
+@pytest.fixture
+def folder(demo_model: Path, tmp_path: Path) -> Path:
+    """A copy of the demo model that a test may damage."""
+    return Path(shutil.copytree(demo_model, tmp_path / "paddle"))
+
+
+def _content(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_what_is_no_folder_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="not a folder"):
+        convert(tmp_path / "nowhere", repository=tmp_path / "models")
+
+
+@pytest.mark.parametrize("missing", ["inference.yml", "inference.pdiparams", "inference.json"])
+def test_a_folder_that_lacks_a_file_is_told_which(missing: str, folder: Path, tmp_path: Path) -> None:
+    (folder / missing).unlink()
+    with pytest.raises(ToolError, match=f"not a Paddle inference folder: it has no {missing}"):
+        convert(folder, repository=tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "not valid YAML"),
+        ("just words", "does not hold the settings"),
+        ("Preprocess: [{type: Permute}]", "no label_list"),
+        ("label_list: [a]", "no Preprocess"),
+        ("{label_list: [a], Preprocess: [{type: Permute}]}", "resize and permute exactly once"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(text: str, words: str, folder: Path, tmp_path: Path) -> None:
+    (folder / "inference.yml").write_text(text)
+    with pytest.raises(ToolError, match=words):
+        convert(folder, repository=tmp_path / "models")
+
+
+def test_damaged_weights_are_found_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
+    weights = folder / "inference.pdiparams"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ToolError, match=r"inference\.pdiparams is cut short"):
+        convert(folder, repository=tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", "-x", ".hidden"])
+def test_a_name_that_cannot_be_a_directory_is_refused(name: str, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="cannot be a model's name"):
+        convert(folder, repository=tmp_path / "models", name=name)
+
+
+def test_unknown_choices_list_the_known_ones(folder: Path) -> None:
+    with pytest.raises(ToolError, match="openvino, onnxruntime, paddle"):
+        convert(folder, engine="tensorrt")
+    with pytest.raises(ToolError, match="ensemble, single"):
+        convert(folder, layout="double")
+
+
+@needs_paddle
+def test_converting_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    first = convert(folder, repository=tmp_path / "models", name="m", report=lines.append)
+    content = _content(tmp_path / "models")
+    assert convert(folder, repository=tmp_path / "models", name="m") == first
+    assert _content(tmp_path / "models") == content
+    assert any("exporting" in line for line in lines)
+    provenance = json.loads((tmp_path / "models" / "m" / "provenance.json").read_text())
+    assert provenance["engine"]["name"] == first.engine == "openvino"
+    assert len(provenance["source"]["sha256"]["inference.pdiparams"]) == 64
+
+
+@needs_paddle
+def test_a_failing_export_leaves_the_repository_as_it_was(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ToolError("Paddle2ONNX was ended by SIGABRT")
+
+    monkeypatch.setattr(conversion, "export", fail)
+    with pytest.raises(ToolError, match="cannot be made for openvino: .*SIGABRT"):
+        convert(folder, repository=tmp_path / "models", engine="openvino")
+    assert not (tmp_path / "models").exists()
+
+
+@needs_paddle
+def test_without_an_export_paddle_itself_is_the_fallback(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ToolError("no mapper for pd_op.wonder")
+
+    monkeypatch.setattr(conversion, "export", fail)
+    made = convert(folder, repository=tmp_path / "models", name="m", layout="single")
+    assert made.engine == "paddle"
+    assert "pd_op.wonder" in made.reason
+    assert (tmp_path / "models" / "m" / "1" / "core.pdiparams").is_file()
+
+
+@needs_paddle
+def test_an_aborting_child_is_an_error_and_not_the_end(tmp_path: Path) -> None:
+    from maskserve_tools.child import ChildFailed, run_module
+
+    with pytest.raises(ChildFailed, match="failed"):
+        run_module("maskserve_tools.onnx_export", ["nothing.json", "nothing.pdiparams", str(tmp_path / "a.onnx")])
+
+
+@needs_paddle
+@pytest.mark.parametrize("name", ["Mask-RT-DETR-S.pdmodel", "PP-YOLOE_seg-S.pdmodel", "tiny-Mask-RT-DETR-320.v4"])
+def test_older_and_newer_program_formats_convert(
+    name: str, paddle_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    made = convert(paddle_model(name), repository=tmp_path / "models", name="m", layout="single")
+    assert made.engine == "openvino"
+    assert (tmp_path / "models" / "m" / "1" / "core.onnx").is_file()
+
+
+def test_the_command_line_explains_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["convert", str(tmp_path)]) == 1
+    assert "maskserve: " in capsys.readouterr().err
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in cli.COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([command, "--help"])
+        assert ended.value.code == 0
+        assert "usage: maskserve" in capsys.readouterr().out
