@@ -11,6 +11,8 @@ from pycocotools import mask as coco
 from maskserve import _rle
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 
@@ -140,6 +142,53 @@ class Mask:
         runs = _rle.place(_rle.parse_counts(self.counts), self.box, self.size)
         return {"size": list(self.size), "counts": _rle.format_counts(runs).decode("ascii")}
 
+    @classmethod
+    def from_coco(cls, rle: Mapping[str, Any]) -> Mask:
+        """The mask that a COCO RLE of a whole picture stands for, compressed (text or bytes) or not (a list).
+
+        Raises:
+            ValueError: the run lengths are damaged or are of another size.
+        """
+        height, width = map(int, rle["size"])
+        counts = rle["counts"]
+        if isinstance(counts, str | bytes):
+            text = counts.encode("ascii") if isinstance(counts, str) else counts
+        else:
+            text = _rle.format_counts(np.array(counts, np.int64))
+        return cls.encode(decode_crop(text, height, width))
+
+    def polygons(self) -> list[NDArray[np.int64]]:
+        """The outlines along pixel edges: clockwise around foreground, counter-clockwise around holes.
+
+        The signed areas inside sum up to `area`, exactly.
+
+        Returns:
+            arrays [N, 2] of x, y in the picture, from (0, 0) to (width, height).
+        """
+        from maskserve._polygons import outlines
+
+        return [outline + np.array(self.box[:2]) for outline in outlines(self.crop())]
+
+    def iou(self, other: Mask) -> float:
+        """Intersection over union; 0 when both are empty."""
+        union = (self | other).area
+        return (self & other).area / union if union else 0.0
+
+    def __and__(self, other: Mask) -> Mask:
+        return _combined(np.logical_and, self, other)
+
+    def __or__(self, other: Mask) -> Mask:
+        return _combined(np.logical_or, self, other)
+
+    def __xor__(self, other: Mask) -> Mask:
+        return _combined(np.logical_xor, self, other)
+
+    def __sub__(self, other: Mask) -> Mask:
+        return _combined(np.greater, self, other)
+
+    def __bool__(self) -> bool:
+        return self.area > 0
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask):
             return NotImplemented
@@ -149,3 +198,31 @@ class Mask:
 
     def __hash__(self) -> int:
         return hash((self.size, self.area))
+
+
+def _combined(operation: np.ufunc, first: Mask, second: Mask) -> Mask:
+    """A set operation, painted in the smallest window that holds both masks.
+
+    Raises:
+        ValueError: the masks are of pictures of different sizes.
+    """
+    if first.size != second.size:
+        raise ValueError(f"masks of pictures of different sizes: {first.size} and {second.size}")
+    boxes = [mask.box for mask in (first, second) if mask.box[2] and mask.box[3]]
+    if not boxes:
+        return first
+    left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    width = max(box[0] + box[2] for box in boxes) - left
+    height = max(box[1] + box[3] for box in boxes) - top
+    window = (left, top, width, height)
+    pixels = operation(_painted(first, window), _painted(second, window))
+    return Mask(encode_crop(pixels), window, first.size)
+
+
+def _painted(mask: Mask, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    left, top, width, height = window
+    x, y, own_width, own_height = mask.box
+    pixels = np.zeros((height, width), bool, order="F")
+    if own_width and own_height:
+        pixels[y - top :, x - left :][:own_height, :own_width] = mask.crop()
+    return pixels

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from maskserve import contract
 from maskserve._failures import ServedModel
 from maskserve._wire import ImageRequest, Tensor

@@ -1,9 +1,10 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+
 from maskserve import InvalidParameter
 from maskserve._draw import _font
-from PIL import Image
 
 SIZE = (120, 200)
 # The second of two in a class, and one of another; their masks are the left halves of the boxes.

@@ -3,8 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import maskserve
 import pytest
+
+import maskserve
 
 HEAVY = ("grpc", "tritonclient", "paddle", "onnx", "pandas", "matplotlib", "cv2", "PIL", "numpy")
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+
 from maskserve._inputs import pictures
 from maskserve._pictures import as_bgr, encode_bmp
 from maskserve.errors import ImageTooLarge, InputError, InvalidImage, UnsupportedFormat
-from PIL import Image
 
 RNG = np.random.default_rng(5)
 BGR = RNG.integers(0, 256, (7, 5, 3), np.uint8)

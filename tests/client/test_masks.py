@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco
+
 from maskserve import _rle
 from maskserve.masks import Mask, decode_crop, encode_crop
-from pycocotools import mask as coco
 
 crops = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 1))
 
@@ -118,3 +119,77 @@ def test_different_masks_are_not_equal():
 def test_a_crop_must_lie_inside(x, y):
     with pytest.raises(ValueError, match="leaves the picture"):
         Mask.from_crop(np.ones((2, 2)), x, y, (4, 4))
+
+
+@st.composite
+def pairs(draw):
+    (_, first), (_, second) = draw(placed()), draw(placed())
+    size = tuple(np.maximum(first.size, second.size).tolist())
+    return Mask(first.counts, first.box, size), Mask(second.counts, second.box, size)
+
+
+@given(pairs())
+def test_set_operations(masks):
+    first, second = masks
+    one, two = first.decode().astype(bool), second.decode().astype(bool)
+    assert np.array_equal((first & second).decode(), one & two)
+    assert np.array_equal((first | second).decode(), one | two)
+    assert np.array_equal((first ^ second).decode(), one ^ two)
+    assert np.array_equal((first - second).decode(), one & ~two)
+    assert bool(first & second) == bool((one & two).any())
+    if one.any() or two.any():
+        reference_iou = coco.iou([reference(one)], [reference(two)], [0])[0][0]
+        assert first.iou(second) == pytest.approx(reference_iou)
+
+
+def test_set_operations_with_nothing():
+    nothing, something = Mask.encode(np.zeros((3, 3))), Mask.encode(np.eye(3))
+    assert (nothing | nothing) == nothing
+    assert (nothing | something) == something
+    assert not (nothing & something)
+    assert nothing.iou(nothing) == 0
+    with pytest.raises(ValueError, match="different sizes"):
+        nothing | Mask.encode(np.zeros((4, 4)))
+
+
+@given(placed())
+def test_masks_from_coco(case):
+    _, mask = case
+    rle = mask.to_coco()
+    assert Mask.from_coco(rle) == mask
+    assert Mask.from_coco({**rle, "counts": rle["counts"].encode()}) == mask
+    runs = _rle.parse_counts(rle["counts"].encode()).tolist()
+    assert Mask.from_coco({**rle, "counts": runs}) == mask
+
+
+def shoelace(outline):
+    x, y = outline.T
+    return (x @ np.roll(y, -1) - np.roll(x, -1) @ y) // 2
+
+
+@given(placed())
+def test_outlines_hold_exactly_the_pixels(case):
+    _, mask = case
+    outlines = mask.polygons()
+    assert sum(shoelace(outline) for outline in outlines) == mask.area
+    painted = np.zeros(mask.size, bool)
+    for outline in outlines:  # every edge of an outline flips what is right of it
+        for (x0, y0), (x1, y1) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+            assert (x0 == x1) != (y0 == y1)
+            painted[min(y0, y1) : max(y0, y1), x0:] ^= True
+    assert np.array_equal(painted, mask.decode())
+
+
+def test_an_outline_has_corners_only():
+    pixels = np.zeros((6, 7), np.uint8)
+    pixels[1:5, 2:6] = 1
+    pixels[2:4, 3:5] = 0
+    outer, hole = sorted(Mask.encode(pixels).polygons(), key=shoelace, reverse=True)
+    assert sorted(outer.tolist()) == [[2, 1], [2, 5], [6, 1], [6, 5]]
+    assert shoelace(outer) == 16
+    assert shoelace(hole) == -4
+    assert len(hole) == 4
+
+
+def test_pixels_that_touch_at_a_corner_have_their_own_outlines():
+    assert len(Mask.encode(np.eye(3)).polygons()) == 3

@@ -5,6 +5,7 @@ import types
 
 import numpy as np
 import pytest
+
 from maskserve import Failure, create_pipeline
 from maskserve._failures import ServedModel
 from maskserve._transport import parse_url

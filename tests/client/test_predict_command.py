@@ -3,6 +3,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+
 from maskserve_tools.cli import main
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from maskserve import InputError, InvalidImage, InvalidParameter
 from PIL import Image
 from pycocotools import mask as coco
+
+from maskserve import InputError, InvalidImage, InvalidParameter
 
 FOUND = [
     (0, 0.505867063999176, (61.719788, 40.084305, 227.5755, 490.0)),

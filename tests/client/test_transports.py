@@ -12,6 +12,7 @@ from concurrent import futures
 from dataclasses import dataclass, field
 
 import pytest
+
 from maskserve import create_pipeline
 from maskserve._transport import open_transport, parse_url
 from maskserve._wire import ImageRequest, Tensor

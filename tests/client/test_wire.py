@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from maskserve import contract
 from maskserve._wire import ImageRequest, Tensor, read_answer
 from maskserve.errors import InferenceFailed
