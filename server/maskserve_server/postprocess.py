@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from maskserve.errors import InvalidParameter
 from maskserve.masks import encode_crop
-
 from maskserve_server.families import Family, Outputs, Selection
-from maskserve_server.windows import Floats, crop_windows
+from maskserve_server.families.base import Bound, Detections
+from maskserve_server.windows import Floats, Window, crop_windows, extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,7 @@ class Instances:
     size: tuple[int, int]
 
 
-def selection(
-    threshold: float | None, class_ids: Sequence[int] | None, *, default: float, classes: int
-) -> Selection:
+def selection(threshold: float | None, class_ids: Sequence[int] | None, *, default: float, classes: int) -> Selection:
     """What a request asks for.
 
     Args:
@@ -64,19 +63,46 @@ def postprocess(
         size: height and width of the original image.
         wanted: which instances are wanted.
     """
-    height, width = size
     detections = family.detect(outputs, scale_factor, wanted)
-    boxes = np.clip(detections.boxes, 0, np.float32([width, height, width, height]))
-    kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-    windows = crop_windows(boxes[kept], size)
-    masks = [encode_crop(detections.paint(index, size, w)) for index, w in zip(kept.tolist(), windows, strict=True)]
+    if callable(detections.boxes):
+        kept, boxes, windows, masks = _outlined(detections, detections.boxes, size)
+    else:
+        kept, boxes, windows, masks = _boxed(detections, detections.boxes, size)
     corners = np.array(windows, np.int32).reshape(-1, 4)
     corners[:, 2:] -= corners[:, :2]
     return Instances(
-        boxes=np.ascontiguousarray(boxes[kept]),
+        boxes=np.ascontiguousarray(boxes),
         scores=np.ascontiguousarray(detections.scores[kept]),
         labels=np.ascontiguousarray(detections.labels[kept]),
         masks=tuple(masks),
         mask_boxes=corners,
         size=size,
     )
+
+
+_Painted = tuple[npt.NDArray[np.intp], Floats, list[Window], list[bytes]]  # indices, boxes, windows, encoded masks
+
+
+def _boxed(detections: Detections, boxes: Floats, size: tuple[int, int]) -> _Painted:
+    height, width = size
+    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+    windows = crop_windows(boxes[kept], size)
+    masks = [encode_crop(detections.paint(index, size, w)) for index, w in zip(kept.tolist(), windows, strict=True)]
+    return kept, boxes[kept], windows, masks
+
+
+def _outlined(detections: Detections, bound: Bound, size: tuple[int, int]) -> _Painted:
+    """Instances of a model without boxes: each one's box is the extent of its mask; one without a pixel is dropped."""
+    kept: list[int] = []
+    windows: list[Window] = []
+    masks: list[bytes] = []
+    for index in range(len(detections.scores)):
+        x, y, *_ = window = bound(index, size)
+        mask = detections.paint(index, size, window)
+        x0, y0, x1, y1 = extent(mask)
+        if x1 > x0:
+            kept.append(index)
+            windows.append((x + x0, y + y0, x + x1, y + y1))
+            masks.append(encode_crop(mask[y0:y1, x0:x1]))
+    return np.array(kept, np.intp), np.array(windows, np.float32).reshape(-1, 4), windows, masks

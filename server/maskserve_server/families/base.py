@@ -35,6 +35,7 @@ class Selection:
 
 
 Painter = Callable[[int, tuple[int, int], Window], npt.NDArray[np.uint8]]
+Bound = Callable[[int, tuple[int, int]], Window]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,16 @@ class Detections:
     """The instances that are kept, in the order in which the model lists them.
 
     Attributes:
-        boxes: float32 [N, 4], x0, y0, x1, y1 in pixels of the original image; not clipped.
+        boxes: float32 [N, 4], x0, y0, x1, y1 in pixels of the original image; not clipped. For a model without boxes, a
+            function that, given an instance's index and the image's (height, width), names a window that holds its
+            mask: the box is then the extent of the painted mask.
         scores: float32 [N].
         labels: int32 [N].
         paint: given an instance's index, the image's (height, width) and a window of it, the mask inside the window:
             uint8 [h, w] of 0 and 1. Nothing is painted before it is called.
     """
 
-    boxes: Floats
+    boxes: Floats | Bound
     scores: Floats
     labels: npt.NDArray[np.int32]
     paint: Painter
