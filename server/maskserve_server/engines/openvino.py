@@ -41,5 +41,5 @@ class OpenVINOEngine:
 
 
 def _static_shapes(core: CoreSpec) -> dict[str, list[int]]:
-    shapes = {"image": [1, *core.image_shape], "im_shape": [1, 2], "scale_factor": [1, 2]}
+    shapes = {"image": [1, *core.image_shape], "im_shape": [1, 2], "scale_factor": [1, 2], "threshold": [1, 1]}
     return {name: shapes[name] for name in core.inputs}

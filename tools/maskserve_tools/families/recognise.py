@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from maskserve.errors import ToolError
-
-from maskserve_tools.families import mask_rt_detr, pp_yoloe_seg
+from maskserve_tools.families import mask_rt_detr, pp_yoloe_seg, solov2
 from maskserve_tools.families.base import CutPoints, Recogniser
 from maskserve_tools.program.pir import Program
 
-_RECOGNISERS: tuple[Recogniser, ...] = (mask_rt_detr.recognise, pp_yoloe_seg.recognise)
+_RECOGNISERS: tuple[Recogniser, ...] = (mask_rt_detr.recognise, pp_yoloe_seg.recognise, solov2.recognise)
 
 # Operators that only one architecture of PaddleX's list has, for a message that names what was found.
 _NOT_YET = {
     "generate_proposals": "Mask R-CNN or Cascade Mask R-CNN",
-    "linspace": "SOLOv2",
 }
 
 
@@ -36,7 +34,7 @@ def _explain(program: Program) -> str:
             return f"this is a {family} model; converting that family is not supported yet"
     results = [list(program.shape(value)) for value in program.fetches()]
     return (
-        "this program is not an instance segmentation model that maskserve knows (Mask-RT-DETR, PP-YOLOE_seg): "
+        "this program is not an instance segmentation model that maskserve knows (Mask-RT-DETR, PP-YOLOE_seg, SOLOv2): "
         f"its inputs are {sorted(program.feeds())}, its results have the shapes {results}; "
         "expected are detections [-1, 6], their count, and masks [-1, -1, -1]"
     )
