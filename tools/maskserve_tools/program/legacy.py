@@ -6,8 +6,12 @@ The child's command line is `python -m maskserve_tools.program.legacy inference.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from maskserve_tools.program.extend import Extension, i64
+from maskserve_tools.program.pir import Op, Program
 
 
 def translate(source: Path, target: Path) -> None:
@@ -26,6 +30,30 @@ def translate(source: Path, target: Path) -> None:
     program = paddle.base.framework.Program.parse_from_string(description.SerializeToString())
     translated = paddle.pir.translate_to_pir(program.desc)
     paddle.base.core.serialize_pir_program(translated, str(target), 1, True, False, True)
+    join_sizes(Program.read(target)).write(target)
+
+
+def join_sizes(program: Program) -> Program:
+    """Hand every `expand` its sizes as one tensor.
+
+    The translation hands them over one by one, some of the shape [] and some [1], of which Paddle2ONNX dies.
+    """
+    extension = Extension(program, begin=0)
+    for op in program.ops:
+        sizes = program.producer(op.inputs[1]) if op.name == "expand" else op
+        if sizes.name == "combine" and op.name == "expand":
+            inputs = [op.inputs[0], _joined(extension, program, sizes.inputs)]
+            extension.append(Op({**op.raw, "I": [{"%": value} for value in inputs]}))
+        else:
+            extension.append(op)
+    return extension.program()
+
+
+def _joined(extension: Extension, program: Program, sizes: Sequence[int]) -> int:
+    """Numbers of the shape [] or [1] as one int64 [n]."""
+    numbers = [extension.cast(size, i64(*program.shape(size))) for size in sizes]
+    vectors = [extension.op("reshape", [number, extension.numbers(1)], i64(1)) for number in numbers]
+    return extension.concat(vectors, [i64(1)] * len(vectors), i64(len(vectors)))
 
 
 def _inline_branches(description: Any) -> None:
