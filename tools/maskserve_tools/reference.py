@@ -5,21 +5,25 @@ The yardstick that conversions are held against. Slow and hungry for memory, as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from maskserve_server.preprocess import Prepared, Preprocessor
 
+from maskserve_server.preprocess import Prepared, Preprocessor
+from maskserve_server.windows import extent
 from maskserve_tools.paddle_folder import PaddleFolder
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceInstance:
-    """One instance as PaddleX gives it: its box clipped to the image, its mask cropped at the rounded box."""
+    """One instance as PaddleX gives it: its box clipped to the image, its mask cropped at the rounded box.
+
+    SOLOv2 has no boxes and whole masks: there the box is the extent of the mask, and the mask is cropped to it.
+    """
 
     label: int
     score: float
@@ -53,11 +57,11 @@ class Reference:
     def predict(self, image: npt.NDArray[np.uint8], threshold: float) -> list[ReferenceInstance]:
         """The instances of one image, uint8 [height, width, 3] BGR, with a score above `threshold`."""
         prepared = self._prepare(image)
-        rows, counts, masks = self._run(prepared)
-        kept = [i for i in range(int(counts[0])) if rows[i, 1] > threshold and rows[i, 0] > -1]
-        return [instance for i in kept if (instance := _instance(rows[i], masks[i], prepared.size)) is not None]
+        results = self._run(prepared)
+        read = _from_masks if len(results) == 4 else _from_boxes
+        return [found for found in read(results, threshold, prepared.size) if found is not None]
 
-    def _run(self, prepared: Prepared) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    def _run(self, prepared: Prepared) -> list[npt.NDArray[Any]]:
         feeds: Mapping[str, npt.NDArray[Any]] = {
             "image": prepared.image,
             "im_shape": prepared.im_shape,
@@ -67,19 +71,43 @@ class Reference:
             self._predictor.get_input_handle(name).copy_from_cpu(feeds[name])
         self._predictor.run()
         names = self._predictor.get_output_names()
-        rows, counts, masks = (self._predictor.get_output_handle(name).copy_to_cpu() for name in names)
-        return rows, counts, masks
+        return [self._predictor.get_output_handle(name).copy_to_cpu() for name in names]
 
 
-def _instance(
-    row: npt.NDArray[Any], mask: npt.NDArray[Any], size: tuple[int, int]
-) -> ReferenceInstance | None:
+def _from_masks(
+    results: Sequence[npt.NDArray[Any]], threshold: float, size: tuple[int, int]
+) -> Iterator[ReferenceInstance | None]:
+    """Of SOLOv2's results: count, classes [n], scores [n], masks [n, height, width], here and there a column wider.
+
+    PaddleX keeps equal scores too. The score 0 is that of the candidate that the program makes up so that its results
+    are never empty.
+    """
+    _, labels, scores, masks = results
+    for label, score, mask in zip(labels, scores, masks[:, : size[0], : size[1]], strict=True):
+        if score >= threshold and score > 0:
+            x0, y0, x1, y1 = extent(mask)
+            box = (float(x0), float(y0), float(x1), float(y1))
+            yield ReferenceInstance(int(label), float(score), box, mask[y0:y1, x0:x1]) if x1 > x0 else None
+
+
+def _from_boxes(
+    results: Sequence[npt.NDArray[Any]], threshold: float, size: tuple[int, int]
+) -> Iterator[ReferenceInstance | None]:
+    """Of the other families' results: rows [n, 6], counts [1], masks [n, height, width]."""
+    rows, counts, masks = results
+    for row, mask in zip(rows[: int(counts[0])], masks, strict=False):
+        if row[1] > threshold and row[0] > -1:
+            yield _instance(row, mask, size)
+
+
+def _instance(row: npt.NDArray[Any], mask: npt.NDArray[Any], size: tuple[int, int]) -> ReferenceInstance | None:
     """PaddleX's clipping and cropping of one row (class, score, x0, y0, x1, y1); None for an empty box."""
     height, width = size
     x0, y0, x1, y1 = max(0, row[2]), max(0, row[3]), min(width, row[4]), min(height, row[5])
     if x1 <= x0 or y1 <= y0:
         return None
-    crop = mask[int(round(y0)) : int(round(y1)), int(round(x0)) : int(round(x1))]
+    left, top, right, bottom = (int(np.rint(side)) for side in (x0, y0, x1, y1))
+    crop = mask[top:bottom, left:right]
     return ReferenceInstance(
         int(row[0]), float(row[1]), (float(x0), float(y0), float(x1), float(y1)), (crop > 0.5).astype(np.uint8)
     )
