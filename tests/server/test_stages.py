@@ -26,7 +26,7 @@ SPEC = ModelSpec(
         {"type": "NormalizeImage", "mean": [0, 0, 0], "std": [1, 1, 1], "norm_type": "none"},
         {"type": "Permute"},
     ),
-    labels=("person", "Zürich – 雪"),
+    labels=("person", "Zürich 雪"),
     draw_threshold=0.5,
     core=CoreSpec("openvino", "core.onnx", ("image",), ("detections", "mask_logits"), (3, 32, 32)),
     limits=Limits(max_bytes=1000_000, max_pixels=10_000),

@@ -98,7 +98,7 @@ def test_a_failing_export_leaves_the_repository_as_it_was(
         raise ToolError("Paddle2ONNX was ended by SIGABRT")
 
     monkeypatch.setattr(conversion, "export", fail)
-    with pytest.raises(ToolError, match="cannot be made for openvino: .*SIGABRT"):
+    with pytest.raises(ToolError, match=r"cannot be made for openvino: .*SIGABRT"):
         convert(folder, repository=tmp_path / "models", engine="openvino")
     assert not (tmp_path / "models").exists()
 

@@ -100,7 +100,7 @@ def test_an_entry_written_by_somebody_else_is_not_touched(tmp_path: Path) -> Non
     foreign = tmp_path / "models" / "model"
     foreign.mkdir(parents=True)
     (foreign / "config.pbtxt").write_text("mine")
-    with pytest.raises(ToolError, match="not written by `maskserve convert`.*--name"):
+    with pytest.raises(ToolError, match=r"not written by `maskserve convert`.*--name"):
         repository.write(tmp_path / "models", "model", _entries(tmp_path))
     assert _content(tmp_path / "models") == {"model/config.pbtxt": b"mine"}
 
