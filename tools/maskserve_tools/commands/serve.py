@@ -13,8 +13,6 @@ from maskserve.errors import ToolError
 if TYPE_CHECKING:
     from maskserve_tools.serving import Server
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
@@ -45,11 +43,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ToolError: the server could not be started, or ended by itself.
     """
-    from maskserve_tools.serving import serve
-
-    for number in _STOP_SIGNALS:
-        signal.signal(number, signal.default_int_handler)  # all of them end the wait, as KeyboardInterrupt
     try:
+        _listen_to_signals()
+        from maskserve_tools.serving import serve
+
         _say(f"maskserve: starting tritonserver on {args.repository}")
         with serve(
             args.repository,
@@ -66,6 +63,13 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         _say("maskserve: stopped")
     return 0
+
+
+def _listen_to_signals() -> None:
+    """Let each signal that asks to stop do so in the same way, as KeyboardInterrupt."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, signal.default_int_handler)
 
 
 def _announce(server: Server, host: str) -> None:

@@ -23,15 +23,16 @@ def free_bytes(directory: Path = DIRECTORY) -> int:
 
 
 def needed_bytes(entries: Sequence[Entry]) -> int:
-    """An estimate of how far the regions of `entries` will grow: one batch of inputs and outputs per instance.
+    """An estimate of how far the regions of `entries` will grow.
 
-    A dimension that the configuration leaves open counts as a hundred, an image file as 8 MiB.
+    Each instance holds the inputs and outputs of one batch, and under load those of the batch before, whose answers
+    are still on their way. A dimension that the configuration leaves open counts as a hundred, an image file as 8 MiB.
     """
     total = 0
     for entry, instances in python_instances(entries):
         tensors = [*entry.config.input, *entry.config.output]
         batch = max(1, entry.config.max_batch_size)
-        total += instances * (_MIB + batch * sum(_tensor_bytes(tensor) for tensor in tensors))
+        total += instances * (_MIB + 2 * batch * sum(_tensor_bytes(tensor) for tensor in tensors))
     return total
 
 
