@@ -195,6 +195,9 @@ class TestSharedMemoryNeed:
         repository.segmenter("a")
         assert needed_bytes(read_repository(repository.path)) == MIB + 2 * (8 * MIB + 100 * 4 * 4)
 
+    def test_an_open_batch_of_pictures_counts_as_one(self) -> None:
+        assert needed_bytes([self.entry(dims=(-1, 20, 80, 80))]) == MIB + 2 * 20 * 80 * 80 * 4
+
     def test_too_little_is_refused_with_the_mend(self) -> None:
         entries = [self.entry(dims=(1024, 1024, 10))]
         check_room(entries, free=81 * MIB)

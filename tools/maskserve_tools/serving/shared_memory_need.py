@@ -14,6 +14,8 @@ from maskserve_tools.serving.repository import Entry, python_instances
 from maskserve_tools.serving.shared_memory import DIRECTORY
 
 _MIB = 1 << 20
+_DETECTIONS = 100
+_PICTURE_RANK = 4  # batch, channels, height, width
 
 
 def free_bytes(directory: Path = DIRECTORY) -> int:
@@ -26,7 +28,8 @@ def needed_bytes(entries: Sequence[Entry]) -> int:
     """An estimate of how far the regions of `entries` will grow.
 
     Each instance holds the inputs and outputs of one batch, and under load those of the batch before, whose answers
-    are still on their way. A dimension that the configuration leaves open counts as a hundred, an image file as 8 MiB.
+    are still on their way. A dimension that the configuration leaves open counts as a hundred detections, or as one
+    where it is the batch in front of a picture; an image file counts as 8 MiB.
     """
     total = 0
     for entry, instances in python_instances(entries):
@@ -55,7 +58,8 @@ def check_room(entries: Sequence[Entry], free: int) -> None:
 def _tensor_bytes(tensor: Any) -> int:
     from tritonclient.grpc import model_config_pb2
 
-    elements = math.prod(100 if dim < 0 else dim for dim in tensor.dims)
+    rows = _DETECTIONS if len(tensor.dims) < _PICTURE_RANK else 1
+    elements = math.prod(rows if dim < 0 else dim for dim in tensor.dims)
     name = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
     if name == "STRING":
         return elements * (8 * _MIB if tensor.name == contract.IMAGE else 1024)
