@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from maskserve._create import create_pipeline as create_pipeline
+    from maskserve.async_pipeline import AsyncPipeline as AsyncPipeline
     from maskserve.errors import ImageTooLarge as ImageTooLarge
     from maskserve.errors import InferenceFailed as InferenceFailed
     from maskserve.errors import InputError as InputError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 # Resolved when they are asked for, so that `import maskserve` costs nothing.
 _HOMES = {
+    "AsyncPipeline": "async_pipeline",
     "Failure": "results",
     "ImageTooLarge": "errors",
     "InferenceFailed": "errors",

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from maskserve._generations import DEFAULT
+from maskserve._segmenter import checked_threshold
 from maskserve._transport import open_transport, parse_url
 from maskserve.errors import InvalidParameter
-from maskserve.pipeline import Pipeline, checked_threshold
+from maskserve.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,7 @@ def create_pipeline(
     headers: Mapping[str, str] | None = None,
     ca_file: str | None = None,
     generation: str = DEFAULT,
+    retries: int = 2,
 ) -> Pipeline:
     """A pipeline that calls a served model. The server is not asked before the first picture.
 
@@ -41,6 +43,8 @@ def create_pipeline(
         headers: sent with every request; gRPC calls them metadata.
         ca_file: certificate authorities to trust; None for the system's.
         generation: of PaddleX, whose names and files the results have: "3.0b2" or "3.x".
+        retries: how often a request is repeated, after a pause, when a server that was there is gone or its queue is
+            full. Segmenting changes nothing on the server, so that repeating it is safe.
 
     Raises:
         InvalidParameter: an argument makes no sense.
@@ -51,6 +55,8 @@ def create_pipeline(
         raise InvalidParameter(f"timeout={timeout!r} is not a number of seconds")
     if concurrency < 1:
         raise InvalidParameter(f"concurrency={concurrency!r}: at least one request has to be under way")
+    if retries < 0:
+        raise InvalidParameter(f"retries={retries!r}: a request is sent once at least")
     endpoint = parse_url(url or os.environ.get("MASKSERVE_URL") or DEFAULT_URL)
     endpoint = replace(endpoint, timeout=timeout, headers=dict(headers or {}), ca_file=ca_file)
     return Pipeline(
@@ -59,4 +65,5 @@ def create_pipeline(
         threshold=checked_threshold(threshold),
         concurrency=concurrency,
         generation=generation,
+        retries=retries,
     )

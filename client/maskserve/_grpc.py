@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from maskserve._failures import ServedModel, from_status, missing_model
-from maskserve._fork import ForkGate
+from maskserve._fork import fork_gate
 from maskserve._transport import LOOPBACK
 from maskserve._wire import Tensor
 from maskserve.contract import OUTPUTS
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _MAX_REQUEST = 2**31 - 1
 _MAX_ANSWER = 64 << 20
-_fork_gate = ForkGate()
 
 
 class GrpcTransport:
@@ -77,7 +76,7 @@ class GrpcTransport:
 
     def close(self) -> None:
         """Close the channel; calls under way end with `ServerUnavailable`."""
-        with _fork_gate.call(), self._lock:
+        with fork_gate.request(), self._lock:
             channel, self._channel, self._stub = self._channel, None, None
             if channel is not None and self._process == os.getpid():
                 channel.close()
@@ -86,7 +85,7 @@ class GrpcTransport:
         import grpc
 
         try:
-            with _fork_gate.call():
+            with fork_gate.request():
                 stub = self._open()
                 return getattr(stub, method)(message, timeout=self._endpoint.timeout, metadata=self._metadata)
         except grpc.RpcError as error:

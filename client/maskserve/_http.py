@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from maskserve._connections import Connections
 from maskserve._failures import ServedModel, from_status, missing_model, timed_out, unavailable
+from maskserve._fork import fork_gate
 from maskserve._wire import Tensor
 from maskserve.contract import OUTPUTS
 from maskserve.errors import InferenceFailed, ModelNotFound
@@ -72,7 +73,8 @@ class HttpTransport:
 
     def close(self) -> None:
         """Close the connections; calls under way end with `ServerUnavailable`."""
-        self._connections.close()
+        with fork_gate.request():
+            self._connections.close()
 
     def _call(
         self, method: str, path: str, model: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -80,7 +82,8 @@ class HttpTransport:
         """Send one request; the body of the answer and the length of its JSON part."""
         path = self._endpoint.path + path
         try:
-            response, content = self._exchange(method, path, body, {**self._endpoint.headers, **(headers or {})})
+            with fork_gate.request():
+                response, content = self._exchange(method, path, body, {**self._endpoint.headers, **(headers or {})})
         except TimeoutError:
             raise timed_out(self.url, model) from None
         except (OSError, http.client.HTTPException) as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
     from concurrent.futures import Future
 
 T = TypeVar("T")
@@ -42,3 +43,38 @@ def in_order(work: Callable[[T], R], items: Iterable[T], width: int) -> Iterator
             raise failure
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def in_order_async(work: Callable[[T], R], items: AsyncIterable[T], width: int) -> AsyncGenerator[R, None]:
+    """`in_order` for an event loop: the work is done in threads, the loop stays free."""
+    loop = asyncio.get_running_loop()
+    pool = ThreadPoolExecutor(width, thread_name_prefix="maskserve")
+    pending: deque[asyncio.Future[R]] = deque()
+    source = aiter(items)
+    failure: Exception | None = None
+    try:
+        while True:
+            try:
+                pending.append(loop.run_in_executor(pool, work, await anext(source)))
+            except StopAsyncIteration:
+                break
+            except Exception as error:  # raised below, after the results of the items before
+                failure = error
+                break
+            while pending and (len(pending) >= width or pending[0].done()):
+                yield await pending.popleft()
+        while pending:
+            yield await pending.popleft()
+        if failure is not None:
+            raise failure
+    finally:
+        for future in pending:
+            future.add_done_callback(_forget)
+            future.cancel()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    """Look at the exception of a future that nobody waits for, lest asyncio complains about it."""
+    if not future.cancelled():
+        future.exception()

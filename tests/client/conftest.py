@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from maskserve import contract
 from maskserve._failures import ServedModel
@@ -18,6 +19,9 @@ from maskserve._wire import ImageRequest, Tensor
 from maskserve.errors import InvalidImage
 from maskserve.masks import encode_crop
 from maskserve.pipeline import Pipeline
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 LABELS = ["person", "bicycle", "car"]
 Found = tuple[int, float, tuple[float, float, float, float]]

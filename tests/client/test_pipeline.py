@@ -15,6 +15,7 @@ from maskserve.errors import (
     InvalidImage,
     InvalidParameter,
     ModelNotFound,
+    ModelNotReady,
     RequestTimeout,
     ServerUnavailable,
 )
@@ -267,6 +268,7 @@ def test_the_server_comes_from_the_argument_or_the_environment(monkeypatch):
         ({"pipeline": None}, "not the name of a model"),
         ({"pipeline": "m", "timeout": 0}, "timeout=0"),
         ({"pipeline": "m", "concurrency": 0}, "concurrency=0"),
+        ({"pipeline": "m", "retries": -1}, "retries=-1"),
         ({"pipeline": "m", "generation": "4"}, "no generation '4'"),
         ({"pipeline": "m", "threshold": "x"}, "threshold='x'"),
         ({"pipeline": "m", "url": "localhost:8001"}, "write it like grpc://localhost:8001"),
@@ -285,3 +287,52 @@ def test_urls():
     assert parse_url("https://box/models/").url == "https://box:443/models"
     assert parse_url("grpcs://[::1]").url == "grpcs://[::1]:8001"
     assert json.dumps(parse_url("http://BOX").host) == '"box"'
+
+
+@pytest.fixture
+def no_pause(monkeypatch):
+    monkeypatch.setattr("maskserve._segmenter._FIRST_PAUSE", 0.0)
+
+
+@pytest.mark.parametrize("error", [ServerUnavailable("restarting"), ModelNotReady("queue full")])
+def test_a_moment_of_trouble_is_sat_out(transport, grey, no_pause, error):
+    troubles = [error, error]
+
+    def respond(request):
+        if troubles:
+            raise troubles.pop()
+        return transport.find(request)
+
+    transport.respond = respond
+    assert values(Pipeline("tiny", transport).predict(grey(3))) == [3]
+    assert len(transport.requests) == 3
+
+
+def failing_with(error):
+    def respond(_):
+        raise error
+
+    return respond
+
+
+@pytest.mark.parametrize(
+    ("error", "requests"), [(ServerUnavailable("gone"), 3), (RequestTimeout("late"), 1), (InvalidImage("bad"), 1)]
+)
+def test_repetitions_are_bounded_and_only_where_they_are_safe(transport, grey, no_pause, error, requests):
+    transport.respond = failing_with(error)
+    with pytest.raises(type(error)):
+        list(Pipeline("tiny", transport, retries=2).predict(grey()))
+    assert len(transport.requests) == requests
+
+
+def test_a_closed_pipeline_repeats_nothing(transport, grey):
+    pipeline = Pipeline("tiny", transport, retries=5)
+
+    def respond(_):
+        pipeline.close()
+        raise ServerUnavailable("closed")
+
+    transport.respond = respond
+    with pytest.raises(ServerUnavailable):
+        list(pipeline.predict(grey()))
+    assert len(transport.requests) == 1
