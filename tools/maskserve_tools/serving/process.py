@@ -95,7 +95,7 @@ class TritonProcess:
 
     def _wait_until_idle(self, deadline: float) -> None:
         watch = session.QuietWatch(self.pid)
-        while len(session.members(self.pid)) > 1 and time.monotonic() < deadline:
+        while self.exit_code is None and len(session.members(self.pid)) > 1 and time.monotonic() < deadline:
             if self._log.connections_open and watch.is_quiet():
                 return
             time.sleep(_POLL)
