@@ -264,7 +264,7 @@ def test_the_server_comes_from_the_argument_or_the_environment(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pipeline": ""}, "not the name of a model"),
+        ({"pipeline": ""}, "is not the name of a model"),
         ({"pipeline": None}, "not the name of a model"),
         ({"pipeline": "m", "timeout": 0}, "timeout=0"),
         ({"pipeline": "m", "concurrency": 0}, "concurrency=0"),
