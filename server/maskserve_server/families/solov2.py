@@ -73,14 +73,15 @@ class SOLOv2:
         return left, top, right, bottom
 
     def _canvas(self, mask: Floats, visible: Size) -> Floats:
-        """The mask enlarged, as far as the painted pixels depend on it; zero elsewhere."""
+        """The mask enlarged, as far as the painted pixels depend on it; zero elsewhere. Column-major, as painting is."""
         x0, y0, x1, y1 = _dilate(extent(mask > self.mask_threshold), 2, mask.shape)
         by = self.upsampling
-        part = cv2.resize(mask[y0:y1, x0:x1], (by * (x1 - x0), by * (y1 - y0)), interpolation=cv2.INTER_LINEAR)
-        canvas = np.zeros(visible, np.float32)
-        place = canvas[by * y0 : by * y1, by * x0 : by * x1]
+        part = np.ascontiguousarray(mask[y0:y1, x0:x1].T)
+        part = cv2.resize(part, (by * (y1 - y0), by * (x1 - x0)), interpolation=cv2.INTER_LINEAR)
+        canvas = np.zeros(visible[::-1], np.float32)
+        place = canvas[by * x0 : by * x1, by * y0 : by * y1]
         place[:] = part[: place.shape[0], : place.shape[1]]
-        return canvas
+        return canvas.T
 
 
 def _dilate(window: Window, by: int, limits: tuple[int, ...]) -> Window:

@@ -57,7 +57,7 @@ class Extension:
 
     def __init__(self, program: Program, *, begin: int | None = None) -> None:
         self._ops = list(program.ops[:begin])
-        self._next = 1 + max(value for op in program.ops for value in op.outputs)
+        self._next = 1 + max((value for op in program.ops for value in op.outputs), default=0)
 
     def program(self) -> Program:
         """The program with what was added."""
