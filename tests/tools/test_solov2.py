@@ -55,7 +55,7 @@ def test_a_program_that_only_looks_like_it_is_refused_with_what_is_missing(
 ) -> None:
     program = Program.read(paddle_model(TINY) / "inference.json")
     changed = Program(tuple(Op({**op.raw, "#": "1.less_than"}) if op.name == "min" else op for op in program.ops))
-    with pytest.raises(ToolError, match="looks like SOLOv2.*0 operators for the minimum of decays"):
+    with pytest.raises(ToolError, match=r"looks like SOLOv2.*0 operators for the minimum of decays"):
         solov2.recognise(changed)
 
 

@@ -73,7 +73,7 @@ class SOLOv2:
         return left, top, right, bottom
 
     def _canvas(self, mask: Floats, visible: Size) -> Floats:
-        """The mask enlarged, as far as the painted pixels depend on it; zero elsewhere. Column-major, as painting is."""
+        """The mask enlarged, as far as painted pixels depend on it, zero elsewhere; column-major, as painting is."""
         x0, y0, x1, y1 = _dilate(extent(mask > self.mask_threshold), 2, mask.shape)
         by = self.upsampling
         part = np.ascontiguousarray(mask[y0:y1, x0:x1].T)
