@@ -17,7 +17,7 @@ import psutil
 
 from maskserve import create_pipeline
 from maskserve_tools import convert, serve
-from maskserve_tools.entries import LAYOUTS
+from maskserve_tools.options import LAYOUTS
 
 
 class PeakMemory:

@@ -82,7 +82,9 @@ class ModelSpec:
             raise ToolError(
                 f"{FILE_NAME} is of contract version {version}, this maskserve speaks {contract.VERSION}: convert again"
             )
-        core = {key: tuple(value) if isinstance(value, list) else value for key, value in document["core"].items()}
+        core: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document["core"].items()
+        }
         document["core"] = CoreSpec(**core)
         document["limits"] = Limits(**document["limits"])
         document |= {key: tuple(document[key]) for key in ("preprocess", "labels")}

@@ -27,6 +27,8 @@ Stage = Callable[[Inputs], Arrays]
 IMAGE_TENSOR = "image"
 IM_SHAPE = "im_shape"
 SCALE_FACTOR = "scale_factor"
+# Some cores read the request's score threshold: float32 [1, 1].
+CORE_THRESHOLD = "threshold"
 
 
 class Preprocess:
@@ -42,7 +44,7 @@ class Preprocess:
     def __call__(self, inputs: Inputs) -> Arrays:
         """See `Stage`."""
         prepared = self._prepare(decode(_encoded(inputs[contract.IMAGE]), self._limits))
-        return {**_feeds(prepared), contract.IMAGE_SIZE: np.array(prepared.size, np.int32)}
+        return {**feeds(prepared), contract.IMAGE_SIZE: np.array(prepared.size, np.int32)}
 
 
 class Core:
@@ -55,16 +57,22 @@ class Core:
     """
 
     def __init__(self, spec: ModelSpec, directory: Path, *, threads: int) -> None:
-        self.inputs = spec.core.inputs
+        takes_threshold = CORE_THRESHOLD in spec.core.inputs
+        self.inputs = tuple(contract.THRESHOLD if name == CORE_THRESHOLD else name for name in spec.core.inputs)
+        self._default = np.array([[spec.draw_threshold]], np.float32) if takes_threshold else None
         self._run = load_engine(spec.core, directory, threads=threads)
         if min(spec.core.image_shape) > 0:
             # The first run compiles and allocates: better now than in somebody's request.
             height, width = spec.core.image_shape[1:]
-            self._run(_feeds(Preprocessor(spec.preprocess)(np.zeros((height, width, 3), np.uint8))))
+            self(feeds(Preprocessor(spec.preprocess)(np.zeros((height, width, 3), np.uint8))))
 
     def __call__(self, inputs: Inputs) -> Arrays:
         """See `Stage`."""
-        return self._run({name: array for name, array in inputs.items() if array is not None})
+        arrays = {name: array for name, array in inputs.items() if array is not None}
+        if self._default is not None:
+            asked = arrays.get(contract.THRESHOLD, self._default)
+            arrays[CORE_THRESHOLD] = np.array([[_single(asked)]], np.float32)
+        return self._run(arrays)
 
 
 class Postprocess:
@@ -125,7 +133,8 @@ def _single(threshold: npt.NDArray[Any]) -> float:
     return float(threshold.reshape(-1)[0])
 
 
-def _feeds(prepared: Prepared) -> Arrays:
+def feeds(prepared: Prepared) -> Arrays:
+    """The network's inputs by their names."""
     return {
         IMAGE_TENSOR: prepared.image,
         IM_SHAPE: prepared.im_shape,

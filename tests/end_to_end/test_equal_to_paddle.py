@@ -19,7 +19,7 @@ from maskserve_tools.comparison import compare
 from maskserve_tools.reference import open_reference
 from maskserve_tools.serving import Server
 
-MODELS = ("tiny-Mask-RT-DETR-320", "tiny-PP-YOLOE_seg-320")
+MODELS = ("tiny-Mask-RT-DETR-320", "tiny-PP-YOLOE_seg-320", "tiny-SOLOv2-320")
 LAYOUTS = ("ensemble", "single")
 ENGINES = ("openvino", "onnxruntime", "paddle")
 THRESHOLDS = (0.5, 0.3)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from maskserve.errors import ToolError
-from maskserve_tools import cli, conversion, convert
+from maskserve_tools import cli, convert, cores
 
 needs_paddle = pytest.mark.skipif(
-    not all(map(conversion.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
+    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
 )
 
 
@@ -97,7 +97,7 @@ def test_a_failing_export_leaves_the_repository_as_it_was(
     def fail(*_: object) -> None:
         raise ToolError("Paddle2ONNX was ended by SIGABRT")
 
-    monkeypatch.setattr(conversion, "export", fail)
+    monkeypatch.setattr(cores, "export", fail)
     with pytest.raises(ToolError, match=r"cannot be made for openvino: .*SIGABRT"):
         convert(folder, repository=tmp_path / "models", engine="openvino")
     assert not (tmp_path / "models").exists()
@@ -110,7 +110,7 @@ def test_without_an_export_paddle_itself_is_the_fallback(
     def fail(*_: object) -> None:
         raise ToolError("no mapper for pd_op.wonder")
 
-    monkeypatch.setattr(conversion, "export", fail)
+    monkeypatch.setattr(cores, "export", fail)
     made = convert(folder, repository=tmp_path / "models", name="m", layout="single")
     assert made.engine == "paddle"
     assert "pd_op.wonder" in made.reason

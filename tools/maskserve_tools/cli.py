@@ -9,14 +9,14 @@ from importlib import import_module
 
 from maskserve.errors import MaskserveError
 
-COMMANDS = ("convert", "serve", "predict")
+COMMANDS = ("models", "fetch", "convert", "serve", "predict", "verify")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all subcommands."""
     parser = argparse.ArgumentParser(
         prog="maskserve",
-        description="Serve PaddleX instance segmentation models with Triton: convert, serve, predict.",
+        description="Serve PaddleX instance segmentation models with Triton.",
         epilog="`maskserve COMMAND --help` explains a command.",
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

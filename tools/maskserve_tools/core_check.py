@@ -25,17 +25,15 @@ def check_core(directory: Path) -> None:
 def _main(directory: str) -> None:
     import numpy as np
 
-    from maskserve_server.engines import load_engine
     from maskserve_server.preprocess import Preprocessor
     from maskserve_server.spec import ModelSpec
+    from maskserve_server.stages import Core, feeds
 
     spec = ModelSpec.read(Path(directory))
     height, width = _SIZE
     ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3).astype(np.uint8)
-    prepared = Preprocessor(spec.preprocess)(ramp)
-    engine = load_engine(spec.core, Path(directory), threads=1)
-    feeds = {"image": prepared.image, "im_shape": prepared.im_shape, "scale_factor": prepared.scale_factor}
-    for name, array in engine(feeds).items():
+    core = Core(spec, Path(directory), threads=1)
+    for name, array in core(feeds(Preprocessor(spec.preprocess)(ramp))).items():
         if not np.isfinite(array).all():
             raise SystemExit(f"the core's output {name} holds values that are not finite")
 

@@ -13,10 +13,9 @@ from tritonclient.grpc import model_config_pb2 as schema
 from maskserve import contract
 from maskserve_server import spec as server_spec
 from maskserve_server.spec import ModelSpec
-from maskserve_server.stages import IM_SHAPE, IMAGE_TENSOR, SCALE_FACTOR
+from maskserve_server.stages import CORE_THRESHOLD, IM_SHAPE, IMAGE_TENSOR, SCALE_FACTOR
 from maskserve_tools.repository import PROVENANCE, VERSION, Entry
 
-LAYOUTS = ("ensemble", "single")
 LABELS_FILE = "labels.txt"
 
 
@@ -63,7 +62,8 @@ def build(
         config = _python(spec.name, REQUEST, ANSWER)
         return [Entry(_public(config, spec), {**_texts("single", spec, provenance), **_labels(spec)}, moved)]
     feeds = _feeds(spec)
-    to_core = {name: feeds[name] for name in spec.core.inputs}
+    available = {**feeds, CORE_THRESHOLD: REQUEST[contract.THRESHOLD]}
+    to_core = {_request_name(name): available[name] for name in spec.core.inputs}
     to_postprocess = {
         **core_outputs,
         **_pick(feeds, SCALE_FACTOR),
@@ -93,6 +93,11 @@ def _feeds(spec: ModelSpec) -> Tensors:
         IM_SHAPE: TensorType("FP32", (1, 2)),
         SCALE_FACTOR: TensorType("FP32", (1, 2)),
     }
+
+
+def _request_name(tensor: str) -> str:
+    """A core that reads the threshold is handed the request's own."""
+    return contract.THRESHOLD if tensor == CORE_THRESHOLD else tensor
 
 
 def _pick(tensors: Tensors, *names: str) -> dict[str, TensorType]:

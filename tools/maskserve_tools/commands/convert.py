@@ -8,8 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from maskserve_tools.conversion import ENGINES, convert
-from maskserve_tools.entries import LAYOUTS
+from maskserve_tools.options import ENGINES, LAYOUTS
 
 
 def add_parser(subparsers: Any) -> None:
@@ -20,7 +19,8 @@ def add_parser(subparsers: Any) -> None:
         description="Cut a PaddleX instance segmentation model in front of its mask painting, convert the rest to "
         "ONNX, and write the entries that tritonserver runs.",
     )
-    parser.add_argument("source", metavar="PADDLE_DIR", type=Path, help="the folder that holds inference.yml")
+    parser.add_argument("source", metavar="PADDLE_DIR|NAME", help="the folder that holds inference.yml, or the name of "
+                        "an official model, which is fetched (see `maskserve models`)")  # fmt: skip
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), metavar="DIR",
                         help="the model repository to write into (default: %(default)s)")  # fmt: skip
     parser.add_argument("--name", help="what clients call the model (default: the name in inference.yml)")
@@ -33,6 +33,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, saying each step."""
+    from maskserve_tools.conversion import convert
+
     console = Console(stderr=True, highlight=False)
     with console.status("converting") as status:
 

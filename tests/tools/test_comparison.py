@@ -1,0 +1,61 @@
+"""Comparing answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maskserve.instances import Instances
+from maskserve.masks import Mask
+from maskserve_tools.comparison import compare, mask_iou
+from maskserve_tools.reference import ReferenceInstance
+
+SQUARE = np.ones((10, 10), np.uint8)
+
+
+def _wanted(score: float = 0.9, label: int = 0, x: float = 5, mask: np.ndarray = SQUARE) -> ReferenceInstance:
+    return ReferenceInstance(label, score, (x, 5, x + 10, 15), mask)
+
+
+def _served(*instances: ReferenceInstance) -> Instances:
+    masks = [Mask.from_crop(i.mask, int(i.box[0]), int(i.box[1]), (40, 60)) for i in instances]
+    return Instances(
+        boxes_xyxy=np.array([i.box for i in instances], np.float32).reshape(-1, 4),
+        scores=np.array([i.score for i in instances], np.float32),
+        class_ids=np.array([i.label for i in instances], np.int32),
+        labels=tuple(str(i.label) for i in instances),
+        masks=tuple(masks),
+        image_size=(40, 60),
+    )
+
+
+def test_the_same_instances_in_another_order_are_equal() -> None:
+    one, two = _wanted(), _wanted(0.8, 1, 30)
+    assert compare([one, two], _served(two, one), 0.5).equal
+
+
+def test_nothing_equals_nothing() -> None:
+    assert compare([], _served(), 0.5).equal
+
+
+def test_an_instance_that_is_missing_or_extra_is_counted() -> None:
+    found = compare([_wanted(), _wanted(0.8, 1, 30)], _served(_wanted(), _wanted(0.7, 2, 20)), 0.5)
+    assert (found.matched, found.missing, found.extra, found.equal) == (1, 1, 1, False)
+
+
+def test_a_score_at_the_threshold_may_fall_on_either_side() -> None:
+    assert compare([_wanted(), _wanted(0.5004, 1, 30)], _served(_wanted()), 0.5).equal
+    assert compare([_wanted()], _served(_wanted(), _wanted(0.5004, 1, 30)), 0.5).equal
+
+
+@pytest.mark.parametrize("other", [_wanted(0.95), _wanted(x=5.6), _wanted(mask=np.tril(SQUARE))])
+def test_a_difference_of_score_box_or_mask_is_no_equality(other: ReferenceInstance) -> None:
+    found = compare([_wanted()], _served(other), 0.5)
+    assert found.matched == 1
+    assert not found.equal
+
+
+def test_a_row_that_only_one_mask_has_is_left_out_but_not_more() -> None:
+    assert mask_iou(SQUARE, np.ones((9, 10), np.uint8)) == 1
+    assert mask_iou(SQUARE, np.ones((8, 10), np.uint8)) == 0
+    assert mask_iou(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)) == 1

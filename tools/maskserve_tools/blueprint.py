@@ -1,0 +1,82 @@
+"""What is known of a model once its program has been cut: the plan that the core and the entries are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskserve_server.spec import CoreSpec, ModelSpec
+from maskserve_tools.entries import TensorType
+from maskserve_tools.families.base import CutPoints
+from maskserve_tools.families.recognise import recognise
+from maskserve_tools.paddle_folder import PaddleFolder
+from maskserve_tools.program import weights
+from maskserve_tools.program.cut import CutProgram, cut
+from maskserve_tools.program.pir import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A recognised and cut model.
+
+    Attributes:
+        folder: where it comes from.
+        name: what clients will call it.
+        program: the whole program.
+        points: its family, and where it is cut.
+        piece: the part in front of the cut.
+    """
+
+    folder: PaddleFolder
+    name: str
+    program: Program
+    points: CutPoints
+    piece: CutProgram
+
+    @classmethod
+    def draw(cls, folder: PaddleFolder, name: str, program: Program) -> Blueprint:
+        """Recognise a program and cut it.
+
+        Raises:
+            ToolError: it is of no known family.
+        """
+        points = recognise(program)
+        return cls(folder, name, program, points, cut(points.program or program, points.outputs))
+
+    @property
+    def outputs(self) -> Mapping[str, TensorType]:
+        """The tensors at the cut."""
+        program = self.piece.program
+        return {
+            name: TensorType(program.dtype(value), program.shape(value)) for name, value in self.points.outputs.items()
+        }
+
+    def write_piece(self, directory: Path) -> tuple[Path, Path]:
+        """Write the part in front of the cut as a Paddle model, and name its two files."""
+        program, parameters = directory / "core.json", directory / "core.pdiparams"
+        self.piece.program.write(program)
+        names = [op.parameter_name for op in self.program.named("p")]
+        weights.subset(self.folder.weights, names, self.piece.parameters, parameters)
+        return program, parameters
+
+    def spec(self, engine: str) -> ModelSpec:
+        """What the server needs to know when `engine` runs the core."""
+        image = self.piece.program.feeds()["image"].outputs[0]
+        _, channels, height, width = self.piece.program.shape(image)
+        core = CoreSpec(
+            engine=engine,
+            file="core.json" if engine == "paddle" else "core.onnx",
+            inputs=self.piece.feeds,
+            outputs=tuple(self.points.outputs),
+            image_shape=(channels, height, width),
+        )
+        return ModelSpec(
+            name=self.name,
+            family=self.points.family,
+            settings=self.points.settings,
+            preprocess=self.folder.preprocess,
+            labels=self.folder.labels,
+            draw_threshold=self.folder.draw_threshold,
+            core=core,
+        )

@@ -1,0 +1,126 @@
+"""`maskserve verify`: prove that a served model answers what Paddle answers."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from maskserve.errors import ToolError
+
+if TYPE_CHECKING:
+    from maskserve_tools.verification import PhotoVerdict
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+_EPILOG = """\
+The same photos go through Paddle Inference on the original folder, with PaddleX's own arithmetic, and through the
+server. Equal means: the same instances, scores within 0.001, boxes within 0.5 px, masks with an intersection over
+union of at least 0.995 each and 0.999 in the median. The exit status is 0 when every photo is equal, 1 when not.
+
+example:
+  maskserve verify Mask-RT-DETR-S --source Mask-RT-DETR-S_infer --photos photos/
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `verify` to the command line."""
+    parser = subparsers.add_parser(
+        "verify",
+        help="compare a served model with Paddle on the same photos",
+        description="Compare a served model with the Paddle model that it was converted from.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="the model, as clients call it")
+    parser.add_argument("--source", type=Path, required=True, metavar="PADDLE_DIR", help="the folder it came from")
+    parser.add_argument("--photos", type=Path, required=True, metavar="PATH", help="a photo, or a directory of them")
+    parser.add_argument("--repository", type=Path, default=Path("model_repository"), metavar="DIR",
+                        help="where its entries are (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--url", help="a running server (default: start an embedded one on the repository)")
+    parser.add_argument("--threshold", type=float, action="append", dest="thresholds", metavar="T",
+                        help="compare at this score threshold; may be repeated (default: 0.5 and 0.3)")  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, print a table, and say the verdict."""
+    from maskserve import create_pipeline
+    from maskserve_tools.verification import check_source, verify
+
+    if not arguments.url:
+        check_source(arguments.repository / arguments.name, arguments.source)
+    photos = _photos(arguments.photos)
+    verdicts = []
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    with (
+        _server(arguments) as url,
+        create_pipeline(arguments.name, url=url, timeout=600) as pipeline,
+        console.status("comparing") as status,
+    ):
+        for verdict in verify(pipeline, arguments.source, photos, arguments.thresholds or (0.5, 0.3)):
+            verdicts.append(verdict)
+            status.update(f"comparing: {len(verdicts)} done, last {verdict.photo.name}")
+    console.print(_table(verdicts))
+    return _conclude(arguments.name, verdicts)
+
+
+def _photos(path: Path) -> list[Path]:
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
+    if not found or not found[0].is_file():
+        raise ToolError(f"there are no photos at {path}")
+    return found
+
+
+@contextlib.contextmanager
+def _server(arguments: argparse.Namespace) -> Iterator[str]:
+    if arguments.url:
+        yield arguments.url
+        return
+    from maskserve_tools import serve
+
+    with serve(arguments.repository, models=[arguments.name]) as server:
+        yield server.grpc_url
+
+
+def _table(verdicts: list[PhotoVerdict]) -> Table:
+    table = Table("photo", "threshold", "matched", "missing", "extra", "score", "box px", "IoU min", "median", "")
+    for verdict in verdicts:
+        table.add_row(verdict.photo.name, f"{verdict.threshold:g}", *_cells(verdict))
+    return table
+
+
+def _cells(verdict: PhotoVerdict) -> list[str]:
+    found = verdict.comparison
+    if found is None:
+        return ["-"] * 7 + [verdict.problem or ""]
+    ious = found.mask_ious or (1.0,)
+    return [
+        str(found.matched),
+        str(found.missing),
+        str(found.extra),
+        f"{found.score:.1e}",
+        f"{found.box:.3f}",
+        f"{min(ious):.4f}",
+        f"{statistics.median(ious):.4f}",
+        "equal" if found.equal else "DIFFERENT",
+    ]
+
+
+def _conclude(name: str, verdicts: list[PhotoVerdict]) -> int:
+    compared = [verdict for verdict in verdicts if verdict.comparison is not None]
+    equal = [verdict for verdict in compared if verdict.equal]
+    instances = sum(verdict.comparison.matched for verdict in compared if verdict.comparison is not None)
+    print(f"{name}: {len(equal)} of {len(compared)} answers equal to Paddle's, {instances} instances compared", end="")
+    unanswered = len(verdicts) - len(compared)
+    print(f"; Paddle itself could not answer {unanswered}" if unanswered else "")
+    if not instances:
+        print("nothing was found in any photo, so nothing is proved: choose other photos or a lower --threshold")
+        return 1
+    return 0 if len(equal) == len(compared) else 1
