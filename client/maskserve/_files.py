@@ -16,6 +16,7 @@ from maskserve.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from maskserve._generations import Generation
     from maskserve._pictures import Picture
 
 
@@ -25,6 +26,12 @@ def own_name(picture: Picture) -> Path:
     if source is None:
         return Path(f"{int(time.time())}_{random.randint(0, 9999):04d}")
     return Path(unquote(urlsplit(source).path) if "://" in source else source)
+
+
+def stem(picture: Picture, name: Path, generation: Generation) -> str:
+    """What the saved files of a picture are called, without a suffix, if its own name is `name`."""
+    page = "" if picture.page_index is None else f"_{picture.page_index}"
+    return f"{name.stem}{page}{generation.stem_suffix}"
 
 
 def target(save_path: str | os.PathLike[str], name: str, is_file: Callable[[str], bool]) -> Path:

@@ -25,7 +25,7 @@ def pictures(source: Any) -> Iterator[Picture]:
     Args:
         source: an array (BGR), a path, a URL, a directory (searched recursively, in sorted order), a PDF file, the
             bytes of an image or PDF file, a PIL image, a dict with one of these under "img" or "input", or any
-            iterable of them.
+            iterable of them. Pictures themselves pass through.
 
     Yields:
         pictures; one that cannot be had yields too, and raises `InputError` when it is loaded.
@@ -41,6 +41,8 @@ def pictures(source: Any) -> Iterator[Picture]:
         yield from _from_mapping(source)
     elif _is_pil(source):
         yield Picture(partial(load_pil, source))
+    elif isinstance(source, Picture):
+        yield source
     elif isinstance(source, Iterable):
         for element in source:
             yield from pictures(element)

@@ -245,8 +245,7 @@ class InstanceSegResult(dict[str, Any]):
 
     @property
     def _stem(self) -> builtins.str:
-        page = "" if self._picture.page_index is None else f"_{self._picture.page_index}"
-        return f"{self._own_name.stem}{page}{self._habits.stem_suffix}"
+        return _files.stem(self._picture, self._own_name, self._habits)
 
     @property
     def _image_suffix(self) -> builtins.str:

@@ -67,3 +67,75 @@ def test_a_command_line_without_sense(arguments, capsys):
         main(["predict", "--pipeline", "tiny", *arguments])
     assert caught.value.code == 2
     assert "--input" in capsys.readouterr().err
+
+
+@pytest.fixture
+def album(tmp_path):
+    for name in ("a.png", "summer/a.png", "summer/b.png"):
+        path = tmp_path / "album" / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        cv2.imwrite(str(path), np.full((4, 6, 3), 255, np.uint8))
+    return tmp_path / "album"
+
+
+def files_under(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+def test_subfolders_keep_their_files_apart(run, album, tmp_path):
+    assert run("--input", album, "--save_path", tmp_path / "out")[0] == 0
+    assert files_under(tmp_path / "out") == [
+        *("a.json", "a.png"),
+        *("summer/a.json", "summer/a.png", "summer/b.json", "summer/b.png"),
+    ]
+
+
+def test_resuming_leaves_out_what_is_there(run, album, tmp_path, transport):
+    out = tmp_path / "out"
+    run("--input", album, "--save_path", out)
+    (out / "summer" / "a.json").unlink()
+    transport.requests.clear()
+    status, text, _ = run("--input", album, "--save_path", out, "--resume")
+    assert (status, len(transport.requests)) == (0, 1)
+    assert str(album / "summer" / "a.png") in text
+    status, text, _ = run("--input", album, "--save_path", out, "--resume", "--generation", "3.x")
+    assert text.count("\n") == 3
+    assert "summer/b_res.json" in files_under(out)
+
+
+def test_resuming_needs_a_place(run, photo):
+    status, _, err = run("--input", photo, "--resume")
+    assert status == 1
+    assert "--save_path" in err
+
+
+def test_json_lines(run, album):
+    status, out, _ = run("--input", album, "--ndjson")
+    documents = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [document["input_path"][-5:] for document in documents] == ["a.png", "a.png", "b.png"]
+    assert documents[0]["masks"][0]["size"] == [4, 6]
+
+
+def test_a_filter(run, photo, transport):
+    assert run("--input", photo, "--label", "car", "--device", "cpu")[0] == 0
+    assert transport.requests[0][1].class_ids == (2,)
+    status, _, err = run("--input", photo, "--label", "dragon")
+    assert (status, "no class 'dragon'" in err) == (1, True)
+
+
+def test_ctrl_c_says_what_was_done(run, photo, transport, monkeypatch):
+    class Interrupted:
+        def __init__(self):
+            self.results = 0
+
+        def __call__(self, *_, **__):
+            self.results += 1
+            if self.results == 3:
+                raise KeyboardInterrupt
+            return False
+
+    monkeypatch.setattr("maskserve_tools.commands.predict._deliver", Interrupted())
+    status, _, err = run("--input", photo, photo, photo, photo)
+    assert (status, err) == (130, "maskserve: stopped after 2 of 4 pictures\n")
+    assert transport.closed
