@@ -15,7 +15,7 @@ MIN_VISIBLE = 0.25  # of a person that is pasted over or cut off, likewise
 MOSAIC = 0.25  # share of views made of four photos
 PASTE = 0.5  # share of views with people of other photos pasted in
 MAX_PASTED = 3
-PORTRAIT = 0.12  # share of photos cropped to somebody's upper body
+PORTRAIT = 0.3  # share of photos cropped to somebody's upper body
 
 
 @dataclass

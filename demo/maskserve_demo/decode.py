@@ -95,8 +95,9 @@ def demote(scores: Tensor, kept: Tensor) -> Tensor:
 class Decoder(nn.Layer):  # type: ignore[misc]
     """Raw maps to the PEOPLE best rows: scores [B, N] descending, boxes [B, N, 4], mask logits [B, N, h, w]."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, scale: float = 1.0, shift: float = 0.0) -> None:
         super().__init__()
+        self.scale, self.shift = scale, shift  # of the score logits, see calibrate.py
         centres, units = locations(size)
         self.side = size // layout.MASK_STRIDE
         # Buffers go into the weight file; plain constants would be spelt out in the program's JSON.
@@ -138,7 +139,7 @@ class Decoder(nn.Layer):  # type: ignore[misc]
         return x + bias3
 
     def forward(self, scores: Tensor, distances: Tensor, kernels: Tensor, features: Tensor) -> list[Tensor]:
-        probability = functional.sigmoid(scores).squeeze(-1)
+        probability = functional.sigmoid(scores * self.scale + self.shift).squeeze(-1)
         best, index = paddle.topk(probability, CANDIDATES, axis=-1)
         boxes, kernels = gather_rows([self.boxes(distances), kernels], index, CANDIDATES)
         best = demote(best, survivors(box_overlap(boxes), BOX_OVERLAP, self.earlier_candidates))
@@ -156,10 +157,10 @@ class Decoder(nn.Layer):  # type: ignore[misc]
 class Exported(nn.Layer):  # type: ignore[misc]
     """Network, decoder and the painting that ends a Mask-RT-DETR export, with its three inputs and outputs."""
 
-    def __init__(self, network: PeopleNet, size: int = layout.SIZE) -> None:
+    def __init__(self, network: PeopleNet, scale: float = 1.0, shift: float = 0.0) -> None:
         super().__init__()
         self.network = network
-        self.decoder = Decoder(size)
+        self.decoder = Decoder(layout.SIZE, scale, shift)
 
     def forward(self, im_shape: Tensor, image: Tensor, scale_factor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rows [B*N, 6] (class, score, x1, y1, x2, y2 in original pixels), counts [B], masks [B*N, h0, w0]."""

@@ -33,6 +33,7 @@ class Predictor:
         config = inference.Config(str(folder / "inference.json"), str(folder / "inference.pdiparams"))
         config.disable_gpu()
         config.disable_glog_info()
+        config.enable_mkldnn()
         config.set_cpu_math_library_num_threads(threads)
         self._predictor = inference.create_predictor(config)
 
@@ -61,7 +62,8 @@ def _encoded(mask: np.ndarray) -> dict[str, Any]:
 
 def ground_truth(photos: list[Photo]) -> COCO:
     """The photos' people as a COCO data set."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, photo in enumerate(photos, 1):
         height, width = photo.ids.shape
         images.append({"id": number, "height": height, "width": width})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import paddle
@@ -59,10 +60,10 @@ def load_network(weights: Path) -> PeopleNet:
     return network
 
 
-def export(network: PeopleNet, folder: Path) -> None:
-    """Write `inference.{yml,json,pdiparams}` into `folder`."""
+def export(network: PeopleNet, folder: Path, scale: float = 1.0, shift: float = 0.0) -> None:
+    """Write `inference.{yml,json,pdiparams}` into `folder`; scores are calibrated by `scale` and `shift`."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = Exported(network)
+    model = Exported(network, scale, shift)
     model.eval()
     spec = [
         paddle.static.InputSpec([None, 2], "float32", name="im_shape"),
@@ -77,8 +78,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="checkpoint written by maskserve_demo.train")
     parser.add_argument("--out", type=Path, required=True, help="inference folder to write")
+    parser.add_argument("--calibration", type=Path, help="file written by maskserve_demo.calibrate")
     arguments = parser.parse_args()
-    export(load_network(arguments.weights), arguments.out)
+    calibration = json.loads(arguments.calibration.read_text()) if arguments.calibration else {}
+    export(load_network(arguments.weights), arguments.out, **calibration)
 
 
 if __name__ == "__main__":
