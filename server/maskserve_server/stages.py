@@ -117,8 +117,8 @@ class Single:
 
     def __call__(self, inputs: Inputs) -> Arrays:
         """See `Stage`."""
-        prepared = self._preprocess(inputs)
-        return self._postprocess({**inputs, **prepared, **self._core(prepared)})
+        arrays = {**inputs, **self._preprocess(inputs)}
+        return self._postprocess({**arrays, **self._core(arrays)})
 
 
 def _encoded(image: npt.NDArray[Any] | None) -> bytes:
