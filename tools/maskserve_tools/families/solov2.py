@@ -49,16 +49,16 @@ def _candidates(program: Program, product: Op) -> Candidates:
 
 
 def _rules(program: Program) -> Rules:
-    sorts = program.named("topk")
+    entering, leaving = _exactly(2, program.named("topk"), "choices of the best")
     binary = _only(_comparisons(program, "sigmoid", "full"), "comparison of mask probabilities with a number")
     update = _only(program.named("greater_equal"), "comparison of decayed scores with a number")
     return Rules(
         score_threshold=_limit(program, _threshold(program)),
         mask_threshold=_limit(program, binary),
-        pre_nms_top_k=int(program.producer(sorts[0].inputs[1]).attribute("value")),
+        pre_nms_top_k=int(program.producer(entering.inputs[1]).attribute("value")),
         sigma=_sigma(program),
         update_threshold=_limit(program, update),
-        keep_top_k=int(program.producer(sorts[1].inputs[1]).attribute("value")),
+        keep_top_k=int(program.producer(leaving.inputs[1]).attribute("value")),
     )
 
 
@@ -110,6 +110,12 @@ def _names(program: Program, op: Op) -> tuple[str, str]:
 
 
 def _only(found: Sequence[Op], what: str) -> Op:
-    if len(found) != 1:
-        raise ToolError(f"this looks like SOLOv2, but its program has {len(found)} operators for the {what}, not one")
-    return found[0]
+    return _exactly(1, found, what)[0]
+
+
+def _exactly(count: int, found: Sequence[Op], what: str) -> Sequence[Op]:
+    if len(found) != count:
+        raise ToolError(
+            f"this looks like SOLOv2, but its program has {len(found)} operators for the {what}, not {count}"
+        )
+    return found
