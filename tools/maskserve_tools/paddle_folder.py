@@ -13,6 +13,7 @@ import yaml
 from maskserve.errors import ToolError
 
 _MODEL_FILES = ("inference.json", "inference.pdmodel")
+_WEIGHTS = "inference.pdiparams"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,7 @@ class PaddleFolder:
         """
         if not path.is_dir():
             raise ToolError(f"{path} is not a folder; give the folder that holds inference.yml")
-        weights, program = (
-            path / "inference.pdiparams",
-            next((path / name for name in _MODEL_FILES if (path / name).is_file()), None),
-        )
-        missing = [name for name in ("inference.yml", weights.name) if not (path / name).is_file()]
-        if program is None:
-            missing.append(" or ".join(_MODEL_FILES))
-        if missing or program is None:
+        if missing := missing_files(path):
             raise ToolError(
                 f"{path} is not a Paddle inference folder: it has no {', no '.join(missing)}. "
                 "Export the model with PaddleX (`Global.mode=export`) or unpack an official *_infer.tar"
@@ -61,8 +55,8 @@ class PaddleFolder:
         settings = _settings(path / "inference.yml")
         return cls(
             path=path,
-            program=program,
-            weights=weights,
+            program=next(path / name for name in _MODEL_FILES if (path / name).is_file()),
+            weights=path / _WEIGHTS,
             model_name=str((settings.get("Global") or {}).get("model_name") or path.name),
             preprocess=tuple(_required(settings, "Preprocess", list, path)),
             labels=tuple(str(label) for label in _required(settings, "label_list", list, path)),
@@ -72,7 +66,15 @@ class PaddleFolder:
     def digests(self) -> dict[str, str]:
         """The SHA-256 of each of its files, by name."""
         files = (self.path / "inference.yml", self.program, self.weights)
-        return {file.name: _sha256(file) for file in files}
+        return {file.name: sha256(file) for file in files}
+
+
+def missing_files(path: Path) -> list[str]:
+    """The files that a Paddle inference folder needs and `path` does not have."""
+    missing = [name for name in ("inference.yml", _WEIGHTS) if not (path / name).is_file()]
+    if not any((path / name).is_file() for name in _MODEL_FILES):
+        missing.append(" or ".join(_MODEL_FILES))
+    return missing
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -92,7 +94,8 @@ def _required(settings: Mapping[str, Any], key: str, kind: type, folder: Path) -
     return value
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
