@@ -1,0 +1,1 @@
+"""The official models: what is known of each, and fetching them into a cache."""
