@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from maskserve_tools.conversion import convert
     from maskserve_tools.serving import serve
+    from maskserve_tools.zoo.fetching import fetch
 
-__all__ = ["convert", "serve"]
+__all__ = ["convert", "fetch", "serve"]
 
-_HOMES = {"convert": "maskserve_tools.conversion", "serve": "maskserve_tools.serving"}
+_HOMES = {
+    "convert": "maskserve_tools.conversion",
+    "fetch": "maskserve_tools.zoo.fetching",
+    "serve": "maskserve_tools.serving",
+}
 
 
 def __getattr__(name: str) -> Any:
