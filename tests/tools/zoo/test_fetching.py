@@ -217,7 +217,7 @@ def test_a_bad_archive_from_the_site_is_not_kept(site: Site, cache: Path) -> Non
 
 def test_a_version_that_the_site_does_not_have_is_said_so(site: Site, cache: Path) -> None:
     site.behaviours = [status(404)]
-    with pytest.raises(ToolError, match=r"404 .*Try --version paddle3\.0rc0 or paddle3\.0\.0"):
+    with pytest.raises(ToolError, match=r"404 .*Try `maskserve fetch --version paddle3\.0rc0\|paddle3\.0\.0`"):
         fetch(NAME, source=site.url)
 
 

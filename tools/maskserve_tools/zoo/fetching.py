@@ -134,8 +134,8 @@ def _download(model: CachedModel, url: str, limits: Limits, progress: Progress |
     except Unreachable as error:
         raise ToolError(f"{error.message}. {_without_network(model)}") from error
     except Refused as error:
-        others = " or ".join(version for version in VERSIONS if version != model.folder.parent.name)
-        raise ToolError(f"{error.message}. Try --version {others}, or another --source") from error
+        others = "|".join(version for version in VERSIONS if version != model.folder.parent.name)
+        raise ToolError(f"{error.message}. Try `maskserve fetch --version {others}`, or another --source") from error
     try:
         _install(model, model.partial, url=url, report=report)
     except BadArchive:
@@ -147,7 +147,7 @@ def _download(model: CachedModel, url: str, limits: Limits, progress: Progress |
 def _without_network(model: CachedModel) -> str:
     return (
         f"Without a network: download that file elsewhere and put it at {model.archive}, or unpack it and give "
-        f"`maskserve convert` the folder. A mirror is chosen with --source or {ENVIRONMENT}"
+        f"`maskserve convert` the folder. A mirror is chosen with {ENVIRONMENT}, or `maskserve fetch --source`"
     )
 
 
