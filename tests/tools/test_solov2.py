@@ -26,7 +26,7 @@ from maskserve_tools.program import weights
 from maskserve_tools.program.cut import cut
 from maskserve_tools.program.legacy import join_sizes
 from maskserve_tools.program.pir import Op, Program
-from maskserve_tools.reference import Reference, ReferenceInstance
+from maskserve_tools.reference import Reference, ReferenceInstance, _with_one_scale
 
 TINY = "tiny-SOLOv2-320"
 ENGINES = ("openvino", "onnxruntime", "paddle")
@@ -173,3 +173,18 @@ def test_the_core_on_every_engine_equals_uncut_paddle(
                 assert np.median(ious or [1]) >= 0.999, where
                 np.testing.assert_allclose(found.boxes, [w.box for w in wanted], atol=1, err_msg=where)
     assert compared > 50, "photos on which nothing is found prove nothing"
+
+
+@pytest.mark.parametrize("size", [(1500, 2000), (480, 640), (300, 400), (427, 640), (1080, 1920), (640, 359)])
+def test_the_yardstick_is_given_the_scale_with_which_paddle_finds_the_images_own_size(size: tuple[int, int]) -> None:
+    settings = {"type": "Resize", "target_size": [800, 1333], "keep_ratio": True, "interp": 1}
+    prepared = Preprocessor([settings, {"type": "Permute"}])(np.zeros((*size, 3), np.uint8))
+    given = _with_one_scale(prepared)
+    found = (prepared.im_shape[0] / given.scale_factor[0, 0] + np.float32(0.5)).astype(int)
+    assert tuple(found) == size
+
+
+def test_a_photo_for_which_there_is_no_such_scale_keeps_its_own() -> None:
+    settings = {"type": "Resize", "target_size": [800, 1333], "keep_ratio": True, "interp": 1}
+    prepared = Preprocessor([settings, {"type": "Permute"}])(np.zeros((3000, 4000, 3), np.uint8))
+    assert _with_one_scale(prepared) is prepared
