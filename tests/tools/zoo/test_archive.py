@@ -161,7 +161,7 @@ def test_a_size_below_zero_does_not_send_the_reader_in_circles(unpacked: Callabl
     header = bytearray(tarfile.TarInfo("inference.yml").tobuf())
     header[124:136] = b"\xff" * 10 + (-1024 & 0xFFFF).to_bytes(2, "big")  # base 256, negative: back to itself
     header[148:156] = b"%06o\x00 " % (sum(header[:148]) + 8 * 32 + sum(header[156:512]))
-    with pytest.raises(BadArchive, match="neither a plain file|damaged"):
+    with pytest.raises(BadArchive, match=r"neither a plain file|damaged"):
         unpacked(bytes(header) + bytes(1024))
 
 
