@@ -36,7 +36,8 @@ def test_coco_entries(result):
     assert [first.pop(key) for key in ("image_id", "category_id", "score")] == [7, 0, 0.75]
     assert list(first) == ["segmentation"]
     for entry, mask in zip((first, second), result.instances.masks, strict=True):
-        assert np.array_equal(coco.decode(entry["segmentation"]), mask.decode())
+        reference = coco.encode(np.asfortranarray(mask.decode()))
+        assert entry["segmentation"] == {"size": list(SIZE), "counts": reference["counts"].decode()}
 
 
 def test_coco_categories(result):
