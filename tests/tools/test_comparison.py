@@ -55,7 +55,20 @@ def test_a_difference_of_score_box_or_mask_is_no_equality(other: ReferenceInstan
     assert not found.equal
 
 
-def test_a_row_that_only_one_mask_has_is_left_out_but_not_more() -> None:
-    assert mask_iou(SQUARE, np.ones((9, 10), np.uint8)) == 1
-    assert mask_iou(SQUARE, np.ones((8, 10), np.uint8)) == 0
-    assert mask_iou(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)) == 1
+def test_rows_that_only_one_crop_has_are_left_out() -> None:
+    picture = np.random.default_rng(0).integers(0, 2, (30, 30), np.uint8)
+    crop = picture[5:15, 5:15]
+    assert mask_iou(crop, (5, 5), picture[6:15, 5:15], (5, 6)) == 1
+    assert mask_iou(crop, (5, 5), picture[5:14, 4:16], (4, 5)) == 1
+    assert mask_iou(crop, (5, 5), picture[6:16, 5:15], (5, 5)) < 0.9
+
+
+@pytest.mark.parametrize(("shape", "corner"), [((8, 10), (5, 5)), ((10, 12), (5, 5)), ((10, 10), (3, 5))])
+def test_crops_that_differ_by_more_than_a_pixel_are_other_masks(
+    shape: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    assert mask_iou(SQUARE, (5, 5), np.ones(shape, np.uint8), corner) == 0
+
+
+def test_two_empty_masks_are_equal() -> None:
+    assert mask_iou(np.zeros((4, 4), np.uint8), (0, 0), np.zeros((4, 4), np.uint8), (0, 0)) == 1

@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from maskserve.instances import Instances
+from maskserve.masks import Mask
 from maskserve_tools.reference import ReferenceInstance
 
 # A score may differ by this much between engines, and so move an instance across the threshold.
 SCORE_TOLERANCE = 1e-3
+
+Corner = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def compare(reference: Sequence[ReferenceInstance], served: Instances, threshold
         extra=sum(abs(score - threshold) > SCORE_TOLERANCE for score in extra),
         score=max(scores, default=0.0),
         box=float(max(boxes, default=0.0)),
-        mask_ious=tuple(mask_iou(reference[i].mask, served.masks[j].crop()) for i, j in pairs),
+        mask_ious=tuple(_pair_iou(reference[i], served.masks[j]) for i, j in pairs),
     )
 
 
@@ -84,15 +87,34 @@ def _match(reference: Sequence[ReferenceInstance], served: Instances) -> list[tu
     return pairs
 
 
-def mask_iou(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
-    """Intersection over union of two crops that start at the same corner.
+def mask_iou(one: npt.NDArray[np.uint8], at: Corner, other: npt.NDArray[np.uint8], other_at: Corner) -> float:
+    """Intersection over union of two crops of the same picture.
 
-    A row or a column that only one of them has is left out: PP-YOLOE_seg's canvas is one short for some heights, and
-    a box whose side lies on .5 may be rounded either way. Crops that differ by more are not the same mask: 0.
+    Rows and columns that only one of them has are left out: a box whose side lies on .5 may be rounded either way, and
+    PP-YOLOE_seg's canvas is a row short for some heights. Crops whose sides differ by more than a pixel are not the
+    same mask: 0.
+
+    Args:
+        one: a mask, [h, w].
+        at: x and y of its first pixel in the picture.
+        other: another mask.
+        other_at: x and y of its first pixel.
     """
-    if max(abs(a - b) for a, b in zip(one.shape, other.shape, strict=True)) > 1:
+    sides = [(at[0], one.shape[1], other_at[0], other.shape[1]), (at[1], one.shape[0], other_at[1], other.shape[0])]
+    if any(abs(a - b) > 1 or abs(a + m - b - n) > 1 for a, m, b, n in sides):
         return 0.0
-    height, width = min(one.shape[0], other.shape[0]), min(one.shape[1], other.shape[1])
-    a, b = one[:height, :width] != 0, other[:height, :width] != 0
+    x, y = (_overlap(*side) for side in sides)
+    a = one[y.start - at[1] : y.stop - at[1], x.start - at[0] : x.stop - at[0]] != 0
+    b = other[y.start - other_at[1] : y.stop - other_at[1], x.start - other_at[0] : x.stop - other_at[0]] != 0
     union = int(np.count_nonzero(a | b))
     return int(np.count_nonzero(a & b)) / union if union else 1.0
+
+
+def _overlap(start: int, length: int, other: int, other_length: int) -> range:
+    first = max(start, other)
+    return range(first, max(first, min(start + length, other + other_length)))
+
+
+def _pair_iou(wanted: ReferenceInstance, mask: Mask) -> float:
+    corner = round(wanted.box[0]), round(wanted.box[1])
+    return mask_iou(wanted.mask, corner, mask.crop(), mask.box[:2])
