@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from maskserve_tools.rcnn import pooling, proposals, suppression
-from maskserve_tools.rcnn.graph import Graph, i64
+from maskserve_tools.rcnn.converted import Converted, constants_of, ordered
+from maskserve_tools.rcnn.graph import Graph, Operand, i64
+from maskserve_tools.rcnn.hoisting import Hoisting
 from maskserve_tools.rcnn.parts import BOXES, MASK_LOGITS, SCORES
-from maskserve_tools.rcnn.structure import RCNN
+from maskserve_tools.rcnn.structure import RCNN, Pooling
 
 DETECTIONS = "detections"  # float32 [N, 6]: class, score, x0, y0, x1, y1 in pixels of the original image
 MASKS = "masks"  # float32 [N, h, w]: probabilities
@@ -28,74 +29,61 @@ def join(converted: Path, rcnn: RCNN, holes: Mapping[str, str], target: Path) ->
         holes: what each of the parts' inputs stands for, see `Parts`.
         target: the file to write.
     """
-    import onnx
-
-    model = onnx.load(converted)
-    graph = Graph("rcnn")
-    rois = _connect(graph, rcnn, holes)
-    types = {tensor.name: tensor.type.tensor_type.elem_type for tensor in model.graph.input}
-    fillings = {
-        "rois": rois,
-        "rois_num": _count(graph, rois),
-        "image_sizes": graph.op("Expand", "im_shape", graph.op("Concat", _count(graph, rois), i64(2), axis=0)),
-    }
+    parts, graph = Converted(converted), Graph("rcnn")
+    rois = _Joints(parts, graph, rcnn, holes).add()
+    rows = rcnn.proposals.limit
+    sizes = graph.op("Expand", "im_shape", i64(rows, 2))
+    fillings: dict[str, Operand] = {"rois": rois, "rois_num": i64(rows), "image_sizes": sizes}
     for hole, kind in holes.items():
         if kind in fillings:
-            graph.call(graph.op("Cast", fillings[kind], to=types[hole]), hole)
-    _write(model, graph, target)
+            graph.call(graph.op("Cast", fillings[kind], to=parts.types[hole]), hole)
+    _write(parts, graph, target)
 
 
-def _connect(graph: Graph, rcnn: RCNN, holes: Mapping[str, str]) -> str:
-    """Add everything between the parts; returns the proposals."""
-    pooled = {kind: hole for hole, kind in holes.items()}
-    features = [f"feature.{level}" for level in range(len(rcnn.mask_pooling.features))]
-    numbers = range(len(rcnn.proposals.levels))
-    levels = [(f"rpn_scores.{number}", f"rpn_deltas.{number}", f"anchors.{number}") for number in numbers]
-    rois = proposals.propose(graph, rcnn.proposals, levels, "im_shape")
-    for number, step in enumerate(rcnn.rounds):
-        boxes = f"refined.{number}" if number else rois
-        graph.call(pooling.pool(graph, step, features, boxes), pooled[f"pooled.{number}"])
-    labels, scores, boxes = suppression.keep_best(graph, rcnn.suppression, BOXES, SCORES)
-    graph.call(pooling.pool(graph, rcnn.mask_pooling, features, boxes), pooled[f"pooled.{len(rcnn.rounds)}"])
-    graph.call(suppression.of_class(graph, MASK_LOGITS, labels), MASKS)
-    original = suppression.to_original(graph, boxes, "im_shape", "scale_factor")
-    graph.call(suppression.rows(graph, labels, scores, original), DETECTIONS)
-    return rois
+class _Joints:
+    """What stands between the parts."""
+
+    def __init__(self, parts: Converted, graph: Graph, rcnn: RCNN, holes: Mapping[str, str]) -> None:
+        self._graph, self._rcnn = graph, rcnn
+        self._hoisting = Hoisting(parts, graph)
+        self._holes = {kind: hole for hole, kind in holes.items()}
+        self._features = [f"feature.{level}" for level in range(len(rcnn.mask_pooling.features))]
+
+    def add(self) -> str:
+        """Add it to the graph; returns the proposals."""
+        graph, rcnn = self._graph, self._rcnn
+        numbers = range(len(rcnn.proposals.levels))
+        levels = [(f"rpn_scores.{number}", f"rpn_deltas.{number}", f"anchors.{number}") for number in numbers]
+        rois, count = proposals.propose(graph, rcnn.proposals, levels, "im_shape")
+        for number, step in enumerate(rcnn.rounds):
+            self._pool(step, f"pooled.{number}", f"refined.{number}" if number else rois, rcnn.proposals.limit)
+        labels, scores, boxes = suppression.keep_best(graph, rcnn.suppression, BOXES, SCORES, count)
+        self._pool(rcnn.mask_pooling, f"pooled.{len(rcnn.rounds)}", boxes)
+        graph.call(suppression.of_class(graph, MASK_LOGITS, labels), MASKS)
+        original = suppression.to_original(graph, boxes, "im_shape", "scale_factor")
+        graph.call(suppression.rows(graph, labels, scores, original), DETECTIONS)
+        return rois
+
+    def _pool(self, step: Pooling, kind: str, boxes: str, rows: int | None = None) -> None:
+        hole = self._holes[kind]
+        if step.assignment is None and self._hoisting.applies(hole):
+            self._hoisting.fill(step, self._features[0], boxes, hole, rows)
+        else:
+            self._graph.call(pooling.pool(self._graph, step, self._features, boxes), hole)
 
 
-def _count(graph: Graph, rois: str) -> str:
-    return graph.op("Slice", graph.op("Shape", rois), i64(0), i64(1))
-
-
-def _write(model: Any, graph: Graph, target: Path) -> None:
+def _write(converted: Converted, graph: Graph, target: Path) -> None:
     import onnx
     from onnx import TensorProto, helper
 
-    names = {tensor.name for tensor in model.graph.initializer}
     inputs, results = (
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in tensors.items()]
         for tensors in (_INPUTS, _OUTPUTS)
     )
-    joined = helper.make_graph(
-        _ordered([*model.graph.node, *graph.nodes], {*_INPUTS, *names, *(tensor.name for tensor in graph.constants)}),
-        "rcnn",
-        inputs,
-        results,
-        [*model.graph.initializer, *graph.constants],
-    )
-    result = helper.make_model(joined, opset_imports=model.opset_import, ir_version=model.ir_version)
+    nodes = [*converted.nodes, *graph.nodes]
+    constants = [*constants_of(nodes, converted.constants), *graph.constants]
+    nodes = ordered(nodes, {*_INPUTS, *(tensor.name for tensor in constants)})
+    joined = helper.make_graph(nodes, "rcnn", inputs, results, constants)
+    result = helper.make_model(joined, opset_imports=converted.opset, ir_version=converted.ir_version)
     onnx.checker.check_model(result)
     onnx.save(result, str(target))
-
-
-def _ordered(nodes: Iterable[Any], known: Iterable[str]) -> list[Any]:
-    """The nodes in an order in which each reads only what was made before."""
-    made, left, ordered = {"", *known}, list(nodes), []
-    while left:
-        ready = [node for node in left if made.issuperset(node.input)]
-        if not ready:
-            raise ValueError(f"nodes that wait for each other: {[node.name for node in left][:5]}")
-        made.update(name for node in ready for name in node.output)
-        ordered += ready
-        left = [node for node in left if not made.issuperset(node.output)]
-    return ordered

@@ -17,7 +17,9 @@ _FILTERED = -3e38
 _LOWEST = -1e38
 
 
-def propose(graph: Graph, proposals: Proposals, tensors: Sequence[tuple[str, str, str]], im_shape: str) -> str:
+def propose(
+    graph: Graph, proposals: Proposals, tensors: Sequence[tuple[str, str, str]], im_shape: str
+) -> tuple[str, str]:
     """Add the nodes.
 
     Args:
@@ -27,26 +29,21 @@ def propose(graph: Graph, proposals: Proposals, tensors: Sequence[tuple[str, str
         im_shape: float32 [1, 2], height and width of the network's input without its padding.
 
     Returns:
-        float32 [R, 4], never without a row: the best boxes of all levels by falling score, or all of them level by
-        level where they are no more than asked for.
+        Boxes, float32 [R, 4], and how many of them there are, int64 [1]; R is fixed, and the rest have no area. They
+        are the best of all levels by falling score, or all of them level by level where those are no more than R.
     """
     levels = [
         _of_level(graph, proposals, level, operands, im_shape)
         for level, operands in zip(proposals.levels, tensors, strict=True)
     ]
-    # A box without an area at the end, so that there is a row where nothing else is left.
-    boxes = graph.op("Concat", *(boxes for boxes, _ in levels), np.zeros((1, 4), np.float32), axis=0)
-    scores = graph.op("Concat", *(scores for _, scores in levels), f32(_FILTERED), axis=0)
-    count = graph.op("Shape", scores)
-    found = graph.op("Max", graph.op("Sub", count, i64(1)), i64(1))
-    all_in_order = graph.op("Range", scalar(0), graph.op("Squeeze", found), scalar(1))
-    if proposals.top_n is None:
-        return graph.op("Gather", boxes, all_in_order, axis=0)
-    wanted = graph.op("Min", found, i64(proposals.top_n))
-    _, best = graph.ops("TopK", scores, wanted, results=2, axis=0)
-    in_order = graph.op("Slice", all_in_order, i64(0), wanted)
-    best = graph.op("Where", graph.op("Greater", found, i64(proposals.top_n)), best, in_order)
-    return graph.op("Gather", boxes, best, axis=0)
+    limit = proposals.limit
+    boxes = graph.op("Concat", *(boxes for boxes, _ in levels), np.zeros((limit, 4), np.float32), axis=0)
+    scores = graph.op("Concat", *(scores for _, scores in levels), axis=0)
+    found = graph.op("Shape", scores)
+    filled = graph.op("Concat", scores, np.full(limit, _FILTERED, np.float32), axis=0)
+    _, best = graph.ops("TopK", filled, i64(limit), results=2, axis=0)
+    best = graph.op("Where", graph.op("Greater", found, i64(limit)), best, np.arange(limit))
+    return graph.op("Gather", boxes, best, axis=0), graph.op("Min", found, i64(limit))
 
 
 def _of_level(

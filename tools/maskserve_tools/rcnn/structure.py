@@ -42,6 +42,11 @@ class Proposals:
     pixel_offset: bool
     top_n: int | None
 
+    @property
+    def limit(self) -> int:
+        """How many proposals there are at most."""
+        return self.top_n or self.post_nms_top_n * len(self.levels)
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:

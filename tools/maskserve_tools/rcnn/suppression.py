@@ -10,7 +10,7 @@ from maskserve_tools.rcnn.structure import Suppression
 _FLOAT, _INT64 = 1, 7  # onnx.TensorProto
 
 
-def keep_best(graph: Graph, suppression: Suppression, boxes: str, scores: str) -> tuple[str, str, str]:
+def keep_best(graph: Graph, suppression: Suppression, boxes: str, scores: str, count: str) -> tuple[str, str, str]:
     """Suppress class by class, and keep the best of all classes.
 
     Args:
@@ -18,6 +18,7 @@ def keep_best(graph: Graph, suppression: Suppression, boxes: str, scores: str) -
         suppression: the attributes.
         boxes: float32 [R, C, 4].
         scores: float32 [R, C].
+        count: int64 [1], how many of the R are meant.
 
     Returns:
         labels int64 [N], scores float32 [N], boxes float32 [N, 4]: by class, and in each in the order of the R. Where
@@ -25,12 +26,14 @@ def keep_best(graph: Graph, suppression: Suppression, boxes: str, scores: str) -
     """
     by_class = graph.op("Transpose", boxes, perm=[1, 0, 2])
     columns = graph.op("Transpose", _foreground(graph, suppression, scores), perm=[1, 0])
-    count = graph.op("Slice", graph.op("Shape", scores), i64(0), i64(1))
+    rows = graph.op("Slice", graph.op("Shape", boxes), i64(0), i64(1))
+    numbers = graph.op("Range", scalar(0), graph.op("Squeeze", rows), scalar(1))
+    columns = graph.op("Where", graph.op("Less", numbers, count), columns, f32(-1))
     selected = graph.op(
         "NonMaxSuppression",
         by_class if suppression.normalized else graph.op("Add", by_class, f32(0, 0, 1, 1)),
         graph.op("Unsqueeze", columns, i64(1)),
-        count,
+        rows,
         f32(suppression.nms_threshold),
         f32(suppression.score_threshold),
     )
@@ -42,7 +45,7 @@ def keep_best(graph: Graph, suppression: Suppression, boxes: str, scores: str) -
     numbers = graph.op("Concat", numbers, i64(0), axis=0)
     kept_scores = graph.op("Concat", kept_scores, f32(-1), axis=0)
     kept_boxes = graph.op("Concat", kept_boxes, np.zeros((1, 4), np.float32), axis=0)
-    rank = graph.op("Add", graph.op("Mul", labels, count), numbers)
+    rank = graph.op("Add", graph.op("Mul", labels, rows), numbers)
     best = _best(graph, suppression.keep_top_k, kept_scores, rank)
     return (
         graph.op("Gather", labels, best, axis=0),

@@ -1,0 +1,66 @@
+"""What Paddle2ONNX wrote of the parts, tidied: nodes and constants that can be taken out and put elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+
+class Converted:
+    """The nodes and constants of a converted program, without `Constant` and `Identity` nodes.
+
+    Attributes:
+        nodes: the nodes, in an order in which they can run.
+        constants: the constant tensors by name.
+        types: the element types of the inputs by name.
+        opset: the operator sets it uses.
+        ir_version: the version of the file format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import onnx
+
+        model = onnx.load(path)
+        self.opset, self.ir_version = model.opset_import, model.ir_version
+        self.types = {tensor.name: tensor.type.tensor_type.elem_type for tensor in model.graph.input}
+        self.constants: dict[str, Any] = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.nodes: list[Any] = []
+        kept = {tensor.name for tensor in model.graph.output}
+        same: dict[str, str] = {}
+        for node in model.graph.node:
+            node.input[:] = [same.get(name, name) for name in node.input]
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = node.attribute[0].t
+                self.constants[node.output[0]].name = node.output[0]
+            elif node.op_type == "Identity" and node.output[0] not in kept:
+                same[node.output[0]] = node.input[0]
+            else:
+                self.nodes.append(node)
+
+    def readers(self, name: str) -> list[Any]:
+        """The nodes that read a tensor."""
+        return [node for node in self.nodes if name in node.input]
+
+    def remove(self, nodes: Collection[Any]) -> None:
+        """Take nodes out."""
+        gone = {id(node) for node in nodes}
+        self.nodes = [node for node in self.nodes if id(node) not in gone]
+
+
+def constants_of(nodes: Iterable[Any], constants: dict[str, Any]) -> list[Any]:
+    """The constants that nodes read."""
+    return [constants[name] for name in {name: None for node in nodes for name in node.input} if name in constants]
+
+
+def ordered(nodes: Iterable[Any], known: Iterable[str]) -> list[Any]:
+    """The nodes in an order in which each reads only what was made before."""
+    made, left, result = {"", *known}, list(nodes), []
+    while left:
+        ready = [node for node in left if made.issuperset(node.input)]
+        if not ready:
+            raise ValueError(f"nodes that wait for each other: {[node.name for node in left][:5]}")
+        made.update(name for node in ready for name in node.output)
+        result += ready
+        left = [node for node in left if not made.issuperset(node.output)]
+    return result
