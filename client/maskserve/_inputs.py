@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maskserve import _tiff
 from maskserve._pictures import Picture, as_bgr, load_file, load_pil
 from maskserve.errors import InputError
 
@@ -23,9 +24,9 @@ def pictures(source: Any) -> Iterator[Picture]:
     """The pictures in `source`, in order. Nothing is read before it is asked for.
 
     Args:
-        source: an array (BGR), a path, a URL, a directory (searched recursively, in sorted order), a PDF file, the
-            bytes of an image or PDF file, a PIL image, a dict with one of these under "img" or "input", or any
-            iterable of them. Pictures themselves pass through.
+        source: an array (BGR), a path, a URL, a directory (searched recursively, in sorted order), a PDF or TIFF file
+            of several pages, the bytes of a file, a PIL image, a dict with one of these under "img" or "input", or
+            any iterable of them. Pictures themselves pass through.
 
     Yields:
         pictures; one that cannot be had yields too, and raises `InputError` when it is loaded.
@@ -68,6 +69,13 @@ def _from_text(text: str | bytes) -> Iterator[Picture]:
     elif not path:
         yield _failing("the path of the picture is empty", path)
     else:
+        yield from _from_file(path)
+
+
+def _from_file(path: str) -> Iterator[Picture]:
+    if path.lower().endswith((".tif", ".tiff")):
+        yield from _from_tiff(path)
+    else:
         yield Picture(partial(load_file, path), path)
 
 
@@ -81,7 +89,7 @@ def _from_directory(directory: str) -> Iterator[Picture]:
     if not found:
         yield _failing(f"no pictures in the directory {directory!r}", directory)
     for path in found:
-        yield Picture(partial(load_file, path), path)
+        yield from _from_file(path)
 
 
 def _from_mapping(source: Mapping[Any, Any]) -> Iterator[Picture]:
@@ -95,6 +103,8 @@ def _from_mapping(source: Mapping[Any, Any]) -> Iterator[Picture]:
 def _from_bytes(content: bytes) -> Iterator[Picture]:
     if content.startswith(b"%PDF-"):
         yield from _from_pdf(content)
+    elif content.startswith(_tiff.SIGNATURES):
+        yield from _from_tiff(content)
     else:
         yield Picture(partial(bytes, content))
 
@@ -110,6 +120,20 @@ def _from_pdf(document: str | bytes) -> Iterator[Picture]:
         return
     for index in range(count):
         yield Picture(Page(document, index), path, index)
+
+
+def _from_tiff(document: str | bytes) -> Iterator[Picture]:
+    path = document if isinstance(document, str) else None
+    load = partial(load_file, document) if isinstance(document, str) else partial(bytes, document)
+    try:
+        count = _tiff.count_pages(load())
+    except InputError:
+        count = 1
+    if count == 1:  # sent as it is
+        yield Picture(load, path)
+        return
+    for index in range(count):
+        yield Picture(_tiff.Page(document, index), path, index)
 
 
 def _is_pil(source: Any) -> bool:

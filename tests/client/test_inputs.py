@@ -6,10 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from maskserve._inputs import pictures
 from maskserve._pictures import as_bgr, encode_bmp
+from maskserve._tiff import count_pages
 from maskserve.errors import ImageTooLarge, InputError, InvalidImage, UnsupportedFormat
 
 RNG = np.random.default_rng(5)
@@ -237,6 +240,52 @@ def test_a_download_has_a_limit(site, monkeypatch):
     (picture,) = pictures(f"{site}/photo.png")
     with pytest.raises(ImageTooLarge, match="larger than"):
         picture.encoded()
+
+
+def test_tiff_pages(tmp_path):
+    path = tmp_path / "two.TIFF"
+    assert cv2.imwritemulti(str(tmp_path / "two.tiff"), [BGR, BGR[:3, :, ::-1].copy()])
+    (tmp_path / "two.tiff").rename(path)
+    for source in (path, path.read_bytes(), tmp_path):
+        first, second = pictures(source)
+        assert [first.page_index, second.page_index] == [0, 1]
+        assert np.array_equal(pixels_sent(first), BGR)
+        assert np.array_equal(pixels_sent(second), BGR[:3, :, ::-1])
+
+
+def test_a_tiff_of_one_page_is_sent_as_it_is(tmp_path):
+    assert cv2.imwrite(str(tmp_path / "one.tif"), BGR)
+    content = (tmp_path / "one.tif").read_bytes()
+    for source in (tmp_path / "one.tif", content):
+        (picture,) = pictures(source)
+        assert (picture.encoded(), picture.page_index) == (content, None)
+
+
+@pytest.mark.parametrize("content", [b"II*\0", b"MM\0*nonsense", b"text"])
+def test_a_damaged_tiff_is_left_to_the_server(tmp_path, content):
+    (tmp_path / "bad.tif").write_bytes(content)
+    (picture,) = pictures(tmp_path / "bad.tif")
+    assert picture.encoded() == content
+    (missing,) = pictures("nowhere.tif")
+    with pytest.raises(InputError, match="no such file"):
+        missing.encoded()
+
+
+def test_a_tiff_page_that_cannot_be_read(tmp_path):
+    path = tmp_path / "two.tif"
+    assert cv2.imwritemulti(str(path), [BGR, BGR])
+    first, second = pictures(path)
+    path.write_bytes(b"text")
+    with pytest.raises(InvalidImage, match="page 1 of the TIFF file cannot be read"):
+        second.encoded()
+    path.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        first.encoded()
+
+
+@given(st.binary(max_size=64))
+def test_arbitrary_bytes_have_a_number_of_pages(rest):
+    assert 1 <= count_pages(b"II*\0" + rest) <= 64
 
 
 def test_pdf_pages(tmp_path):

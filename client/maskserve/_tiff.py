@@ -1,0 +1,65 @@
+"""Pages of TIFF files as pictures."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from maskserve._pictures import load_file, load_pil
+from maskserve.errors import InvalidImage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SIGNATURES = (b"II*\0", b"MM\0*")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a file.
+
+    Attributes:
+        document: path, or the bytes of the file.
+        index: page, from 0.
+    """
+
+    document: str | bytes
+    index: int
+
+    def __call__(self) -> NDArray[np.uint8]:
+        """The page in BGR.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        from PIL import Image
+
+        content = load_file(self.document) if isinstance(self.document, str) else self.document
+        try:
+            with Image.open(BytesIO(content)) as image:
+                image.seek(self.index)
+                return load_pil(image)
+        except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise InvalidImage(f"page {self.index} of the TIFF file cannot be read: {error}") from None
+
+
+def count_pages(content: bytes) -> int:
+    """Number of pages of a TIFF file; 1 for what is damaged, about which the server has its say.
+
+    Pages are a chain of directories: the number of entries, 12 bytes for each, and the offset of the next directory
+    (TIFF 6.0, section 2).
+    """
+    order = "<" if content.startswith(b"II") else ">"
+    seen: set[int] = set()
+    try:
+        (offset,) = struct.unpack_from(f"{order}I", content, 4)
+        while offset and offset not in seen:
+            seen.add(offset)
+            (entries,) = struct.unpack_from(f"{order}H", content, offset)
+            (offset,) = struct.unpack_from(f"{order}I", content, offset + 2 + 12 * entries)
+    except struct.error:
+        return 1
+    return max(len(seen), 1)
