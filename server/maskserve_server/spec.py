@@ -32,7 +32,7 @@ class CoreSpec:
     Attributes:
         engine: "openvino", "onnxruntime" or "paddle".
         file: the model's file in the version directory.
-        inputs: the names of the tensors it reads, of "image", "im_shape" and "scale_factor".
+        inputs: the names of the tensors it reads, of "image", "im_shape", "scale_factor" and "threshold".
         outputs: the names of the tensors it makes, as the family knows them.
         image_shape: [3, height, width] of its input, -1 where it takes any size.
     """
