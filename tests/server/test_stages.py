@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ import pytest
 
 from maskserve import contract
 from maskserve.errors import InvalidImage, InvalidParameter, ToolError, from_wire
+from maskserve_server import stages
 from maskserve_server.spec import CoreSpec, Limits, ModelSpec
 from maskserve_server.stages import Postprocess, Preprocess
 from maskserve_server.triton import read_spec, respond, thread_count
@@ -83,6 +84,31 @@ def test_two_thresholds_are_refused() -> None:
     inputs = {**_cut(), contract.THRESHOLD: np.zeros(2, np.float32), contract.CLASS_IDS: None}
     with pytest.raises(InvalidParameter, match="one threshold"):
         Postprocess(SPEC)(inputs)
+
+
+class _Recorder:
+    """An engine that answers nothing and remembers what it was fed."""
+
+    def __init__(self) -> None:
+        self.feeds: list[dict[str, np.ndarray]] = []
+
+    def __call__(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.feeds.append(feeds)
+        return {"detections": np.zeros((1, 2, 6), np.float32), "mask_logits": np.zeros((1, 2, 8, 8), np.float32)}
+
+
+@pytest.mark.parametrize(("asked", "fed"), [(None, 0.5), (0.25, 0.25)])
+def test_a_core_that_reads_the_threshold_gets_the_requests_or_the_models(
+    asked: float | None, fed: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = _Recorder()
+    monkeypatch.setattr(stages, "load_engine", lambda *_, **__: engine)
+    spec = replace(SPEC, core=replace(SPEC.core, inputs=("image", "threshold")))
+    single = stages.Single(spec, tmp_path, threads=1)
+    given = None if asked is None else np.array([asked], np.float32)
+    single({contract.IMAGE: _image(), contract.THRESHOLD: given, contract.CLASS_IDS: None})
+    assert engine.feeds[-1]["threshold"].tolist() == [[fed]]
+    assert engine.feeds[-1]["image"].shape == (1, 3, 32, 32)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskserve_server.families import FAMILIES
 from maskserve_server.spec import CoreSpec, ModelSpec
 from maskserve_tools.entries import TensorType
 from maskserve_tools.families.base import CutPoints
@@ -48,8 +49,10 @@ class Blueprint:
     def outputs(self) -> Mapping[str, TensorType]:
         """The tensors at the cut."""
         program = self.piece.program
+        batch = (1,) if FAMILIES[self.points.family].batched else (-1,)
         return {
-            name: TensorType(program.dtype(value), program.shape(value)) for name, value in self.points.outputs.items()
+            name: TensorType(program.dtype(value), batch + program.shape(value)[1:])
+            for name, value in self.points.outputs.items()
         }
 
     def write_piece(self, directory: Path) -> tuple[Path, Path]:

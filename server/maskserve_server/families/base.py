@@ -59,16 +59,23 @@ class Detections:
 
 
 class Family(Protocol):
-    """One architecture's way from the tensors at the cut to boxes and masks."""
+    """One architecture's way from the tensors at the cut to boxes and masks.
+
+    Attributes:
+        name: what `model.json` calls it.
+        outputs: the names of the tensors at the cut.
+        batched: whether these begin with a batch dimension, or list all images' detections one after another.
+    """
 
     name: ClassVar[str]
     outputs: ClassVar[tuple[str, ...]]
+    batched: ClassVar[bool]
 
     def detect(self, outputs: Outputs, scale_factor: Floats, selection: Selection) -> Detections:
         """The wanted instances.
 
         Args:
-            outputs: the core's answer for one image, each with a batch dimension of 1.
+            outputs: the core's answer for one image; where the family is batched, with a batch dimension of 1.
             scale_factor: float32 [2], network input over original image, for height and width.
             selection: which ones are wanted.
         """

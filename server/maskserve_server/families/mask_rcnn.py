@@ -25,6 +25,7 @@ class MaskRCNN:
 
     name: ClassVar[str] = "mask_rcnn"
     outputs: ClassVar[tuple[str, ...]] = (DETECTIONS, MASKS)
+    batched: ClassVar[bool] = False
 
     mask_threshold: float = 0.5
 

@@ -26,6 +26,7 @@ class MaskRTDETR:
 
     name: ClassVar[str] = "mask_rt_detr"
     outputs: ClassVar[tuple[str, ...]] = (DETECTIONS, MASK_LOGITS)
+    batched: ClassVar[bool] = True
 
     mask_threshold: float = 0.5
 

@@ -39,6 +39,7 @@ class PPYOLOESeg:
 
     name: ClassVar[str] = "pp_yoloe_seg"
     outputs: ClassVar[tuple[str, ...]] = (BOXES, SCORES, COEFFICIENTS, PROTOTYPES)
+    batched: ClassVar[bool] = True
 
     input_size: tuple[int, int]
     score_threshold: float

@@ -38,6 +38,7 @@ class SOLOv2:
 
     name: ClassVar[str] = "solov2"
     outputs: ClassVar[tuple[str, ...]] = (SCORES, LABELS, MASKS)
+    batched: ClassVar[bool] = True
 
     upsampling: int
     mask_threshold: float = 0.5

@@ -198,6 +198,10 @@ class TestSharedMemoryNeed:
     def test_an_open_batch_of_pictures_counts_as_one(self) -> None:
         assert needed_bytes([self.entry(dims=(-1, 20, 80, 80))]) == MIB + 2 * 20 * 80 * 80 * 4
 
+    def test_open_sides_count_as_those_of_a_large_photo(self) -> None:
+        assert needed_bytes([self.entry(dims=(1, 3, -1, -1))]) == MIB + 2 * 3 * 1344 * 1344 * 4
+        assert needed_bytes([self.entry(dims=(1, -1, -1, -1))]) == MIB + 2 * 100 * 336 * 336 * 4
+
     def test_too_little_is_refused_with_the_mend(self) -> None:
         entries = [self.entry(dims=(1024, 1024, 10))]
         check_room(entries, free=81 * MIB)

@@ -14,8 +14,12 @@ from maskserve_tools.serving.repository import Entry, python_instances
 from maskserve_tools.serving.shared_memory import DIRECTORY
 
 _MIB = 1 << 20
+# What an open dimension counts as: detections; and for the sides of a picture [1, 3, H, W] those of 800x1333 padded to
+# 32, for the sides of mask grids [1, N, h, w] a quarter of that.
 _DETECTIONS = 100
-_PICTURE_RANK = 4  # batch, channels, height, width
+_PICTURE_RANK = 4
+_PICTURE_SIDE = 1344
+_GRID_SIDE = _PICTURE_SIDE // 4
 
 
 def free_bytes(directory: Path = DIRECTORY) -> int:
@@ -28,8 +32,8 @@ def needed_bytes(entries: Sequence[Entry]) -> int:
     """An estimate of how far the regions of `entries` will grow.
 
     Each instance holds the inputs and outputs of one batch, and under load those of the batch before, whose answers
-    are still on their way. A dimension that the configuration leaves open counts as a hundred detections, or as one
-    where it is the batch in front of a picture; an image file counts as 8 MiB.
+    are still on their way. A dimension that the configuration leaves open counts as what it is on a large photo; an
+    image file counts as 8 MiB.
     """
     total = 0
     for entry, instances in python_instances(entries):
@@ -55,11 +59,19 @@ def check_room(entries: Sequence[Entry], free: int) -> None:
         )
 
 
+def _closed(dims: list[int]) -> list[int]:
+    """The dimensions with those that are open filled in."""
+    if len(dims) != _PICTURE_RANK:
+        return [_DETECTIONS if dim < 0 else dim for dim in dims]
+    side = _PICTURE_SIDE if dims[1] == 3 else _GRID_SIDE
+    usual = (1, _DETECTIONS, side, side)
+    return [by if dim < 0 else dim for dim, by in zip(dims, usual, strict=True)]
+
+
 def _tensor_bytes(tensor: Any) -> int:
     from tritonclient.grpc import model_config_pb2
 
-    rows = _DETECTIONS if len(tensor.dims) < _PICTURE_RANK else 1
-    elements = math.prod(rows if dim < 0 else dim for dim in tensor.dims)
+    elements = math.prod(_closed(list(tensor.dims)))
     name = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
     if name == "STRING":
         return elements * (8 * _MIB if tensor.name == contract.IMAGE else 1024)
