@@ -93,7 +93,7 @@ def _tint(region: NDArray[np.uint8], inside: NDArray[np.bool_], colour: Colour) 
 
 def _draw_boxes(image: Image.Image, instances: Instances, look: Generation) -> None:
     canvas = ImageDraw.Draw(image)
-    thickness = int(max(image.size) * look.line_width)
+    thickness = max(int(max(image.size) * look.line_width), 1)  # Pillow draws nothing at all with a width of 0
     font = _font(int(look.font_size * image.width) + 2)
     for seen, instance in zip(_first_seen(instances.labels), instances, strict=True):
         index = seen % len(_PALETTE)

@@ -62,6 +62,12 @@ def test_labels_at_the_edge(result_of, box):
     assert drawn(result_of, found=[(0, 0.5, box)]).size == (200, 120)
 
 
+@pytest.mark.parametrize("generation", ["3.0b2", "3.x"])
+def test_a_small_picture_has_boxes(result_of, generation):
+    result = result_of(np.zeros((40, 60, 3), np.uint8), [(0, 0.5, (20, 25, 50, 35))], (40, 60), generation)
+    assert result.draw().getpixel((45, 35)) == (255, 0, 0)
+
+
 def test_a_label_stays_inside_the_picture(result_of):
     pixels = np.asarray(drawn(result_of, found=[(0, 0.5, (195, 60, 200, 70))]))
     assert (pixels[50:59, 140:195] == [255, 0, 0]).all(axis=2).any()
