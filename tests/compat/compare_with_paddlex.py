@@ -32,7 +32,7 @@ from maskserve.masks import Mask
 from maskserve.results import InstanceSegResult
 
 LABELS = ("person", "bicycle", "car", "tie")
-SIZE = (240, 320)
+SIZE = (480, 640)
 # What PaddleX's readers and writers of other things import.
 NOT_NEEDED = ("fitz", "decord", "soundfile", "pypdfium2", "ujson", "lxml", "ruamel", "ruamel.yaml", "filetype")
 
@@ -42,8 +42,8 @@ def detections():
     rng = np.random.default_rng(7)
     found = []
     for number in range(6):
-        x0, y0 = rng.uniform(-20, [220, 140]).astype(np.float32)
-        x1, y1 = (np.array([x0, y0]) + rng.uniform(40, 160, 2)).astype(np.float32)
+        x0, y0 = rng.uniform(-20, [440, 280]).astype(np.float32)
+        x1, y1 = (np.array([x0, y0]) + rng.uniform(80, 320, 2)).astype(np.float32)
         mask = np.zeros(SIZE, np.uint8)
         centre = (int((x0 + x1) / 2), int((y0 + y1) / 2))
         cv2.ellipse(mask, centre, (int(x1 - x0) // 2, int(y1 - y0) // 2), 0, 0, 360, 1, -1)
