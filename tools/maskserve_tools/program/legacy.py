@@ -57,19 +57,20 @@ def _joined(extension: Extension, program: Program, sizes: Sequence[int]) -> int
 
 
 def _inline_branches(description: Any) -> None:
-    """Splice the computing side of every conditional block of the main block into it.
+    """Splice one side of every pair of conditional blocks of the main block into it: the one that computes.
 
-    Paddle writes `if` as two `conditional_block`s with opposite conditions, each result joined by a `select_input`
-    whose second operand is the true side's.
+    Paddle writes `if` as two `conditional_block`s with opposite conditions, each result joined by a `select_input`.
+    The side that makes an empty result is the shorter one, and may be the true one or the false one.
     """
     main = description.blocks[0]
     ops: list[Any] = []
     inlined: set[str] = set()
+    computing = _computing(description)
     for op in main.ops:
         if op.type == "conditional_block":
-            if _negated(main, op):
-                continue
             body = _block(description, op)
+            if body.idx not in computing:
+                continue
             ops += body.ops
             known = {var.name for var in main.vars}
             main.vars.extend(var for var in body.vars if var.name not in known)
@@ -84,6 +85,23 @@ def _inline_branches(description: Any) -> None:
     main.ops.extend(copies)
 
 
+def _computing(description: Any) -> set[int]:
+    """The longer block of each pair."""
+    main = description.blocks[0]
+    opposite = {
+        name: source
+        for op in main.ops
+        if op.type == "logical_not"
+        for name, source in zip(_names(op.outputs, "Out"), _names(op.inputs, "X"), strict=True)
+    }
+    pairs: dict[str, list[Any]] = {}
+    for op in main.ops:
+        if op.type == "conditional_block":
+            (condition,) = _names(op.inputs, "Cond")
+            pairs.setdefault(opposite.get(condition, condition), []).append(_block(description, op))
+    return {max(blocks, key=lambda block: len(block.ops)).idx for blocks in pairs.values()}
+
+
 def _names(variables: Any, parameter: str) -> list[str]:
     return [name for item in variables if item.parameter == parameter for name in item.arguments]
 
@@ -91,11 +109,6 @@ def _names(variables: Any, parameter: str) -> list[str]:
 def _block(description: Any, op: Any) -> Any:
     index = next(attr.block_idx for attr in op.attrs if attr.name == "sub_block")
     return description.blocks[index]
-
-
-def _negated(main: Any, op: Any) -> bool:
-    (condition,) = _names(op.inputs, "Cond")
-    return any(other.type == "logical_not" and condition in _names(other.outputs, "Out") for other in main.ops)
 
 
 def _assign(select: Any, source: str) -> Any:

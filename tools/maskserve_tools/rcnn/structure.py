@@ -208,7 +208,7 @@ def _pooling(program: Program, group: list[Op]) -> Pooling:
     first = group[0]
     boxes, assignment = first.inputs[1], None
     pooled = first.outputs[0]
-    source = program.trace(boxes, through=frozenset({"split"}))
+    source = program.trace(boxes, through=frozenset({"split", "slice"}))  # of a list of tensors
     if source.name == "distribute_fpn_proposals":
         boxes, assignment = source.inputs[0], _assignment(source)
         pooled = _restored(program, group)
