@@ -84,7 +84,9 @@ def from_status(status: str | int, text: str, url: str, model: str) -> Maskserve
 
 
 def unavailable(url: str, reason: str) -> ServerUnavailable:
-    """Nothing answers at `url`."""
+    """Nothing answers at `url`, or nothing that can be trusted."""
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return ServerUnavailable(f"the certificate of {url} is not trusted ({reason}); ca_file= names its authority")
     mend = "start one with `maskserve serve`, or name another with url= or MASKSERVE_URL"
     return ServerUnavailable(f"no server answers at {url} ({reason.strip() or 'connection failed'}); {mend}")
 

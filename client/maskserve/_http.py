@@ -16,7 +16,7 @@ from maskserve._failures import ServedModel, from_status, missing_model, timed_o
 from maskserve._fork import fork_gate
 from maskserve._wire import Tensor
 from maskserve.contract import OUTPUTS
-from maskserve.errors import InferenceFailed, ModelNotFound
+from maskserve.errors import InferenceFailed, InvalidParameter, ModelNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class HttpTransport:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._connections = Connections()
-        self._tls = ssl.create_default_context(cafile=endpoint.ca_file) if endpoint.scheme == "https" else None
+        self._tls = _trust(endpoint.ca_file) if endpoint.scheme == "https" else None
 
     @property
     def url(self) -> str:
@@ -129,6 +129,13 @@ class HttpTransport:
             raise ConnectionError(f"no connection within {where.connect_timeout:g} s") from None
         connection.sock.settimeout(where.timeout)
         return connection
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # SSLError is one, too
+        raise InvalidParameter(f"the certificate file {ca_file} cannot be read: {error.strerror or error}") from None
 
 
 def _request_header(request: ImageRequest) -> tuple[bytes, list[Tensor]]:

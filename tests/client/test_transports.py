@@ -3,7 +3,9 @@
 import http.server
 import json
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -21,6 +23,7 @@ from maskserve.errors import (
     ImageTooLarge,
     InferenceFailed,
     InvalidImage,
+    InvalidParameter,
     ModelNotFound,
     ModelNotReady,
     RequestTimeout,
@@ -117,12 +120,30 @@ class QuietServer(http.server.ThreadingHTTPServer):
         pass  # clients that go away are part of the tests
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate for 127.0.0.1 that is its own authority, and its key: paths."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("making a certificate needs the openssl command")
+    folder = tmp_path_factory.mktemp("certificate")
+    command = f"{openssl} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
+    paths = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run([*command.split(), "-out", paths[0], "-keyout", paths[1]], check=True, capture_output=True)
+    return paths
+
+
 @pytest.fixture
-def http_service(transport):
+def http_service(transport, request):
     service = Service(transport.find)
     with QuietServer(("127.0.0.1", 0), Handler) as server:
         server.service = service
         service.url = f"http://127.0.0.1:{server.server_port}"
+        if getattr(request, "param", None) == "tls":
+            service.url = service.url.replace("http:", "https:")
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*request.getfixturevalue("certificate"))
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield service
@@ -132,7 +153,7 @@ def http_service(transport):
 
 
 @pytest.fixture
-def grpc_service(transport):
+def grpc_service(transport, request):
     import grpc
     from google.protobuf.json_format import ParseDict
     from tritonclient.grpc import service_pb2 as pb
@@ -163,7 +184,12 @@ def grpc_service(transport):
 
     server = grpc.server(futures.ThreadPoolExecutor(8))
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Servicer(), server)
-    service.url = f"grpc://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if getattr(request, "param", None) == "tls":
+        chain, key = (path.read_bytes() for path in request.getfixturevalue("certificate"))
+        credentials = grpc.ssl_server_credentials([(key, chain)])
+        service.url = f"grpcs://127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
+    else:
+        service.url = f"grpc://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     yield service
     service.hold.set()
@@ -276,6 +302,29 @@ def test_an_http_connection_that_the_server_closed_is_replaced(http_service, gre
         time.sleep(0.3)  # the server hangs up
         list(pipeline.predict(grey()))
     assert http_service.connections == 2
+
+
+@pytest.mark.parametrize("http_service", ["tls"], indirect=True)
+def test_https(http_service, certificate, grey):
+    check_tls(http_service, certificate, grey)
+
+
+@pytest.mark.parametrize("grpc_service", ["tls"], indirect=True)
+def test_grpc_with_tls(grpc_service, certificate, grey):
+    check_tls(grpc_service, certificate, grey)
+
+
+def check_tls(service, certificate, grey):
+    with create_pipeline("tiny", url=service.url, ca_file=str(certificate[0])) as pipeline:
+        assert len(list(pipeline.predict([grey()] * 3))) == 3
+    with pytest.raises(ServerUnavailable, match=r"is not trusted.*ca_file= names its authority"):
+        list(create_pipeline("tiny", url=service.url).predict(grey()))
+
+
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+def test_a_certificate_file_that_cannot_be_read(scheme, tmp_path, grey):
+    with pytest.raises(InvalidParameter, match=r"certificate file .* cannot be read"):
+        list(create_pipeline("tiny", url=f"{scheme}://127.0.0.1:9", ca_file=str(tmp_path / "no.pem")).predict(grey()))
 
 
 FORK = """
