@@ -26,6 +26,7 @@ WAYS = {
     "onnx": "ONNX Runtime, uncut",
     "core-onnxruntime": "maskserve on ONNX Runtime",
     "core-openvino": "maskserve on OpenVINO",
+    "core-openvino-bf16": "maskserve on OpenVINO, bf16",
 }
 MEMORY_LIMIT = 16 << 30
 SIZES = ((640, 480), (4000, 3000))
@@ -89,7 +90,8 @@ def _core(folder: Path, way: str) -> Callable[[Any], int]:
     from maskserve_tools import convert
 
     scratch = TemporaryDirectory()
-    convert(folder, repository=scratch.name, name="model", engine=way.removeprefix("core-"), layout="single")
+    _, engine_name, precision = (*way.split("-"), "fp32")[:3]
+    convert(folder, repository=scratch.name, name="model", engine=engine_name, precision=precision, layout="single")
     directory = Path(scratch.name) / "model" / "1"
     spec = ModelSpec.read(directory)
     engine, family = load_engine(spec.core, directory, threads=2), load_family(spec.family, spec.settings)
@@ -138,7 +140,7 @@ def main() -> None:
     for folder in arguments.folders:
         for size in SIZES:
             print(f"\n**{folder.name}, {size[0]}x{size[1]}**\n")
-            print("| | ms (median) | peak GB | instances |\n|---|---:|---:|---:|")
+            print("| | ms (median) | peak GB | instances | |\n|---|---:|---:|---:|---:|")
             baseline = None
             for way in WAYS:
                 row, median = _row(way, folder, arguments.photo, size, arguments.repeats)

@@ -35,6 +35,7 @@ class CoreSpec:
         inputs: the names of the tensors it reads, of "image", "im_shape", "scale_factor" and "threshold".
         outputs: the names of the tensors it makes, as the family knows them.
         image_shape: [3, height, width] of its input, -1 where it takes any size.
+        precision: what it computes in: "fp32", "bf16" or "fp16".
     """
 
     engine: str
@@ -42,6 +43,7 @@ class CoreSpec:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     image_shape: tuple[int, int, int]
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True, slots=True)

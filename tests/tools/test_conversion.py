@@ -75,6 +75,25 @@ def test_unknown_choices_list_the_known_ones(folder: Path) -> None:
         convert(folder, engine="tensorrt")
     with pytest.raises(ToolError, match="ensemble, single"):
         convert(folder, layout="double")
+    with pytest.raises(ToolError, match="fp32, bf16, fp16"):
+        convert(folder, precision="int8")
+
+
+@needs_paddle
+def test_a_lower_precision_is_openvinos_and_the_cpus_matter(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ToolError, match="onnxruntime computes in fp32 only"):
+        convert(folder, repository=tmp_path / "models", engine="onnxruntime", precision="bf16")
+    from maskserve_server.engines import openvino
+
+    monkeypatch.setattr(openvino, "precisions", lambda: frozenset({"fp32"}))
+    with pytest.raises(ToolError, match="this CPU does not compute in fp16, only in fp32"):
+        convert(folder, repository=tmp_path / "models", precision="fp16")
+    monkeypatch.setattr(openvino, "precisions", lambda: frozenset({"fp32", "bf16"}))
+    made = convert(folder, repository=tmp_path / "models", name="m", layout="single", precision="bf16")
+    assert made.engine == "openvino"
+    assert json.loads((tmp_path / "models" / "m" / "1" / "model.json").read_text())["core"]["precision"] == "bf16"
 
 
 @needs_paddle

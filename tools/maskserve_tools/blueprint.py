@@ -63,8 +63,8 @@ class Blueprint:
         weights.subset(self.folder.weights, names, self.piece.parameters, parameters)
         return program, parameters
 
-    def spec(self, engine: str) -> ModelSpec:
-        """What the server needs to know when `engine` runs the core."""
+    def spec(self, engine: str, precision: str = "fp32") -> ModelSpec:
+        """What the server needs to know when `engine` runs the core in `precision`."""
         image = self.piece.program.feeds()["image"].outputs[0]
         _, channels, height, width = self.piece.program.shape(image)
         core = CoreSpec(
@@ -73,6 +73,7 @@ class Blueprint:
             inputs=self.piece.feeds,
             outputs=tuple(self.points.outputs),
             image_shape=(channels, height, width),
+            precision=precision,
         )
         return ModelSpec(
             name=self.name,

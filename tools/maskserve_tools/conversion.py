@@ -19,7 +19,7 @@ from maskserve_tools import entries, repository
 from maskserve_tools.blueprint import Blueprint
 from maskserve_tools.child import run_module
 from maskserve_tools.cores import Core, Report, make_core, need
-from maskserve_tools.options import ENGINES, LAYOUTS
+from maskserve_tools.options import ENGINES, LAYOUTS, PRECISIONS
 from maskserve_tools.paddle_folder import PaddleFolder
 from maskserve_tools.program.pir import Program
 from maskserve_tools.zoo.fetching import source_folder
@@ -53,6 +53,7 @@ def convert(
     repository: str | Path = "model_repository",
     name: str | None = None,
     engine: str = "auto",
+    precision: str = "fp32",
     layout: str = "ensemble",
     report: Report = lambda line: None,
 ) -> Conversion:
@@ -64,6 +65,8 @@ def convert(
         repository: the model repository; created when it does not exist.
         name: what clients call the model; the `Global.model_name` of `inference.yml` by default.
         engine: what runs the network: "openvino", "onnxruntime", "paddle", or "auto" for the fastest that works.
+        precision: what the network computes in: "fp32", or "bf16" and "fp16" where OpenVINO and the CPU have it; lower
+            precision is faster and answers a little differently, see `maskserve verify`.
         layout: "ensemble" (three steps that scale apart) or "single" (one process).
         report: called with a line for each step.
 
@@ -71,6 +74,7 @@ def convert(
         ToolError: the folder is not such a model, or it cannot be converted; the repository is then as it was.
     """
     _check(engine, ENGINES, "engine")
+    _check(precision, PRECISIONS, "precision")
     _check(layout, LAYOUTS, "layout")
     folder = PaddleFolder.open(source_folder(source, report=report))
     name = name or folder.model_name
@@ -81,7 +85,7 @@ def convert(
         report(f"reading {folder.program}")
         blueprint = Blueprint.draw(folder, name, _program(folder, Path(scratch)))
         report(f"{blueprint.points.family}: cutting {blueprint.points.where}")
-        core = make_core(blueprint, Path(scratch), engine, report)
+        core = make_core(blueprint, Path(scratch), engine, precision, report)
         return _write(blueprint, core, Path(repository), layout, report)
 
 
@@ -100,7 +104,7 @@ def _program(folder: PaddleFolder, scratch: Path) -> Program:
 
 
 def _write(blueprint: Blueprint, core: Core, target: Path, layout: str, report: Report) -> Conversion:
-    spec = blueprint.spec(core.engine)
+    spec = blueprint.spec(core.engine, core.precision)
     provenance = _provenance(blueprint, core, layout)
     built = entries.build(spec, blueprint.outputs, core.files, layout=layout, provenance=provenance)
     written = repository.write(target, blueprint.name, built)
@@ -120,7 +124,7 @@ def _provenance(blueprint: Blueprint, core: Core, layout: str) -> str:
             "where": points.where,
             "outputs": {name: list(tensor.dims) for name, tensor in blueprint.outputs.items()},
         },
-        "engine": {"name": core.engine, "why": core.reason},
+        "engine": {"name": core.engine, "precision": core.precision, "why": core.reason},
         "layout": layout,
         "versions": {package: found for package in dict.fromkeys(packages) if (found := _version(package))},
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",

@@ -25,33 +25,38 @@ class Core:
 
     Attributes:
         engine: what runs it.
+        precision: what it computes in.
         reason: why that engine.
         files: what it consists of.
     """
 
     engine: str
+    precision: str
     reason: str
     files: tuple[Path, ...]
 
 
-def make_core(blueprint: Blueprint, scratch: Path, engine: str, report: Report) -> Core:
+def make_core(blueprint: Blueprint, scratch: Path, engine: str, precision: str, report: Report) -> Core:
     """Make the core for the engine asked for; for "auto" for the fastest one that runs it.
 
     Args:
         blueprint: the model.
         scratch: a directory to work in; the core's files are left there.
         engine: one of `maskserve_tools.options.ENGINES`.
+        precision: one of `maskserve_tools.options.PRECISIONS`.
         report: called with a line for each step.
 
     Raises:
         ToolError: the engine, or for "auto" every engine, fails; the message says why.
     """
+    if precision != "fp32":
+        engine = _with_precision(engine, precision)
     failures: list[str] = []
     for candidate in PREFERENCE if engine == "auto" else (engine,):
         try:
             files = _files(blueprint, scratch, candidate, report)
             report(f"checking the core on {candidate}")
-            (scratch / server_spec.FILE_NAME).write_text(blueprint.spec(candidate).to_json())
+            (scratch / server_spec.FILE_NAME).write_text(blueprint.spec(candidate, precision).to_json())
             check_core(scratch)
         except ToolError as error:
             if engine != "auto":
@@ -59,8 +64,20 @@ def make_core(blueprint: Blueprint, scratch: Path, engine: str, report: Report) 
             failures.append(f"{candidate} cannot run it: {error.message}")
             report(failures[-1])
             continue
-        return Core(candidate, _reason(engine, candidate, failures), files)
+        return Core(candidate, precision, _reason(engine, candidate, failures), files)
     raise ToolError("no engine can run this model: " + "; ".join(failures))
+
+
+def _with_precision(engine: str, precision: str) -> str:
+    """The engine for a lower precision, which OpenVINO alone has on CPUs."""
+    if engine not in ("auto", "openvino"):
+        raise ToolError(f"{engine} computes in fp32 only on CPUs; for {precision} use --engine openvino")
+    need("openvino", f"computing in {precision}")
+    from maskserve_server.engines.openvino import precisions
+
+    if precision not in precisions():
+        raise ToolError(f"this CPU does not compute in {precision}, only in {', '.join(sorted(precisions()))}")
+    return "openvino"
 
 
 def need(module: str, purpose: str) -> None:

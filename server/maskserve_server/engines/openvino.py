@@ -11,6 +11,14 @@ import openvino
 from maskserve_server.engines import Tensors
 from maskserve_server.spec import CoreSpec
 
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+
+
+def precisions() -> frozenset[str]:
+    """What this CPU computes in natively, of "fp32", "bf16" and "fp16"."""
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return frozenset(name for name in _PRECISIONS if name.upper() in capabilities)
+
 
 class OpenVINOEngine:
     """Compiled for one image at a time where the input's size is fixed: a static shape runs faster than a dynamic one.
@@ -29,7 +37,7 @@ class OpenVINOEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
             # Left to itself OpenVINO computes in bfloat16 on CPUs that have it, which moves scores and boxes.
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[core.precision],
         }
         self._inputs, self._outputs = core.inputs, core.outputs
         self._request = runtime.compile_model(model, "CPU", settings).create_infer_request()

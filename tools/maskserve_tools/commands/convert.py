@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from maskserve_tools.options import ENGINES, LAYOUTS
+from maskserve_tools.options import ENGINES, LAYOUTS, PRECISIONS
 
 
 def add_parser(subparsers: Any) -> None:
@@ -26,6 +26,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--name", help="what clients call the model (default: the name in inference.yml)")
     parser.add_argument("--engine", choices=ENGINES, default="auto",
                         help="what runs the network (default: the fastest that works)")  # fmt: skip
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
+                        help="what the network computes in; bf16 and fp16 need OpenVINO and a CPU that has them; "
+                        "`maskserve verify` says what they cost (default: %(default)s)")  # fmt: skip
     parser.add_argument("--layout", choices=LAYOUTS, default="ensemble",
                         help="three steps that scale apart, or one process (default: %(default)s)")  # fmt: skip
     parser.set_defaults(run=run)
@@ -47,9 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
             repository=arguments.repository,
             name=arguments.name,
             engine=arguments.engine,
+            precision=arguments.precision,
             layout=arguments.layout,
             report=report,
         )
-    print(f"{made.name}: {made.family} on {made.engine} ({made.reason})")
+    print(f"{made.name}: {made.family} on {made.engine}, {arguments.precision} ({made.reason})")
     print(f"serve it with: maskserve serve {arguments.repository}")
     return 0
