@@ -83,10 +83,10 @@ def _uncut_onnx(folder: Path) -> Callable[[Any], int]:
 
 
 def _core(folder: Path, way: str) -> Callable[[Any], int]:
-    from maskserve_server.engines import load_engine
     from maskserve_server.families import Selection, load_family
     from maskserve_server.postprocess import postprocess
     from maskserve_server.spec import ModelSpec
+    from maskserve_server.stages import Core, feeds
     from maskserve_tools import convert
 
     scratch = TemporaryDirectory()
@@ -94,14 +94,13 @@ def _core(folder: Path, way: str) -> Callable[[Any], int]:
     convert(folder, repository=scratch.name, name="model", engine=engine_name, precision=precision, layout="single")
     directory = Path(scratch.name) / "model" / "1"
     spec = ModelSpec.read(directory)
-    engine, family = load_engine(spec.core, directory, threads=2), load_family(spec.family, spec.settings)
+    core, family = Core(spec, directory, threads=2), load_family(spec.family, spec.settings)
     scratch.cleanup()
     prepare = _preprocessor(folder)
 
     def run(image: Any) -> int:
         prepared = prepare(image)
-        outputs = engine({name: getattr(prepared, name) for name in spec.core.inputs})
-        answer = postprocess(family, outputs, prepared.scale_factor[0], prepared.size, Selection(0.5))
+        answer = postprocess(family, core(feeds(prepared)), prepared.scale_factor[0], prepared.size, Selection(0.5))
         return len(answer.scores)
 
     return run
