@@ -2,8 +2,8 @@
 
     python benchmarks/client_throughput.py --url grpc://localhost:8001 --model people --perf-analyzer path/perf_analyzer
 
-perf_analyzer is in the manylinux wheel of tritonclient 2.51.0 (data/data/bin). In each round it runs between two runs of
-the client, so that whatever else the machine does falls on both.
+perf_analyzer is in the manylinux wheel of tritonclient 2.51.0 (data/data/bin). In each round it runs between two runs
+of the client, so that whatever else the machine does falls on both.
 """
 
 from __future__ import annotations
