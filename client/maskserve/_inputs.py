@@ -84,7 +84,7 @@ def _from_directory(directory: str) -> Iterator[Picture]:
         os.path.join(folder, name)
         for folder, _, names in os.walk(directory)
         for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")  # such as macOS's ._photo.jpg
     )
     if not found:
         yield _failing(f"no pictures in the directory {directory!r}", directory)

@@ -29,7 +29,7 @@ def pixels_sent(picture):
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("b/x.PNG", "a.jpg", "D.PNG", "notes.txt", "b/c/deep.webp", ".hidden", "z.gif", "y.TIFF"):
+    for name in ("b/x.PNG", "a.jpg", "D.PNG", "notes.txt", "b/c/deep.webp", "._a.jpg", "z.gif", "y.TIFF"):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png() + name.encode())
