@@ -70,7 +70,7 @@ class Blueprint:
         core = CoreSpec(
             engine=engine,
             file="core.json" if engine == "paddle" else "core.onnx",
-            inputs=self.piece.feeds,
+            inputs=self.piece.feeds if engine == "paddle" else (*self.piece.feeds, *self.points.onnx_feeds),
             outputs=tuple(self.points.outputs),
             image_shape=(channels, height, width),
             precision=precision,

@@ -21,6 +21,7 @@ class CutPoints:
         where: the cut, in words, for the provenance record.
         build_onnx: how the ONNX core is made where Paddle2ONNX cannot convert the cut program: from the whole program,
             its `inference.pdiparams` and the file to write, beside which it may leave others. None where it can.
+        onnx_feeds: the inputs that such an ONNX core has besides those of the cut program.
         program: the program to cut where the recogniser had to add to it; None where that is the one it was given.
     """
 
@@ -29,6 +30,7 @@ class CutPoints:
     where: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     build_onnx: Callable[[Program, Path, Path], None] | None = None
+    onnx_feeds: tuple[str, ...] = ()
     program: Program | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maskserve_server.families import mask_rcnn
+from maskserve_server.stages import CORE_THRESHOLD
 from maskserve_tools.families.base import CutPoints
 from maskserve_tools.program.pir import Program
 from maskserve_tools.rcnn.build import build
@@ -20,4 +21,5 @@ def recognise(program: Program) -> CutPoints | None:
         where="in front of the loop that pastes each instance's probabilities into its box (grid_sample)",
         settings={"mask_threshold": rcnn.mask_threshold},
         build_onnx=build,
+        onnx_feeds=(CORE_THRESHOLD,),
     )

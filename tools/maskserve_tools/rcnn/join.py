@@ -16,7 +16,7 @@ DETECTIONS = "detections"  # float32 [N, 6]: class, score, x0, y0, x1, y1 in pix
 MASKS = "masks"  # float32 [N, h, w]: probabilities
 
 _Shapes = Mapping[str, Sequence[str | int | None]]
-_INPUTS: _Shapes = {"image": [1, 3, "height", "width"], "im_shape": [1, 2], "scale_factor": [1, 2]}
+_INPUTS: _Shapes = {"image": [1, 3, "height", "width"], "im_shape": [1, 2], "scale_factor": [1, 2], "threshold": [1, 1]}
 _OUTPUTS: _Shapes = {DETECTIONS: ["instances", 6], MASKS: ["instances", None, None]}
 
 
@@ -57,7 +57,8 @@ class _Joints:
         rois, count = proposals.propose(graph, rcnn.proposals, levels, "im_shape")
         for number, step in enumerate(rcnn.rounds):
             self._pool(step, f"pooled.{number}", f"refined.{number}" if number else rois, rcnn.proposals.limit)
-        labels, scores, boxes = suppression.keep_best(graph, rcnn.suppression, BOXES, SCORES, count)
+        floor = graph.op("Reshape", "threshold", i64(1))
+        labels, scores, boxes = suppression.keep_best(graph, rcnn.suppression, BOXES, SCORES, count, floor)
         self._pool(rcnn.mask_pooling, f"pooled.{len(rcnn.rounds)}", boxes)
         graph.call(suppression.of_class(graph, MASK_LOGITS, labels), MASKS)
         original = suppression.to_original(graph, boxes, "im_shape", "scale_factor")

@@ -10,7 +10,9 @@ from maskserve_tools.rcnn.structure import Suppression
 _FLOAT, _INT64 = 1, 7  # onnx.TensorProto
 
 
-def keep_best(graph: Graph, suppression: Suppression, boxes: str, scores: str, count: str) -> tuple[str, str, str]:
+def keep_best(
+    graph: Graph, suppression: Suppression, boxes: str, scores: str, count: str, floor: str
+) -> tuple[str, str, str]:
     """Suppress class by class, and keep the best of all classes.
 
     Args:
@@ -19,6 +21,7 @@ def keep_best(graph: Graph, suppression: Suppression, boxes: str, scores: str, c
         boxes: float32 [R, C, 4].
         scores: float32 [R, C].
         count: int64 [1], how many of the R are meant.
+        floor: float32 [1], a score; whether lower ones are left out first changes nothing for those above it.
 
     Returns:
         labels int64 [N], scores float32 [N], boxes float32 [N, 4]: by class, and in each in the order of the R. Where
@@ -35,7 +38,7 @@ def keep_best(graph: Graph, suppression: Suppression, boxes: str, scores: str, c
         graph.op("Unsqueeze", columns, i64(1)),
         rows,
         f32(suppression.nms_threshold),
-        f32(suppression.score_threshold),
+        graph.op("Max", f32(suppression.score_threshold), floor),
     )
     where = graph.op("Gather", selected, i64(0, 2), axis=1)
     labels, numbers = (graph.op("Gather", where, scalar(column), axis=1) for column in range(2))
