@@ -59,9 +59,9 @@ def count_pages(document: str | bytes) -> int:
 @contextmanager
 def _open(document: str | bytes) -> Iterator[Any]:
     try:
-        import pypdfium2  # type: ignore[import-not-found,unused-ignore]
+        import pypdfium2  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
-        raise UnsupportedFormat("PDF files need pypdfium2: pip install pypdfium2") from None
+        raise UnsupportedFormat("PDF files need pypdfium2: pip install 'maskserve[pdf]'") from None
     content = load_file(document) if isinstance(document, str) else document
     with _lock:
         try:

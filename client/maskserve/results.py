@@ -16,6 +16,7 @@ import numpy as np
 from maskserve import _documents, _files
 from maskserve._crops import MaskCrops
 from maskserve._generations import DEFAULT, generation_named
+from maskserve.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -229,11 +230,15 @@ class InstanceSegResult(dict[str, Any]):
         self.save_to_img(save_path)
         self.save_to_json(save_path)
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows; without the picture it shows the dict."""
         from io import BytesIO
 
         file = BytesIO()
-        self.draw().save(file, "PNG")
+        try:
+            self.draw().save(file, "PNG")
+        except InputError:
+            return None
         return file.getvalue()
 
     def _wrap(self, content: dict[builtins.str, Any]) -> dict[builtins.str, Any]:

@@ -307,5 +307,5 @@ def test_pdf_pages(tmp_path):
 def test_a_pdf_without_pypdfium2(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pypdfium2", None)
     (picture,) = pictures(tmp_path / "a.pdf")
-    with pytest.raises(UnsupportedFormat, match="pip install pypdfium2"):
+    with pytest.raises(UnsupportedFormat, match=r"pip install 'maskserve\[pdf\]'"):
         picture.encoded()

@@ -220,8 +220,10 @@ def test_results_may_go_to_another_process(result):
     assert copy.to_dict() == result.to_dict()
 
 
-def test_a_notebook_shows_the_picture(result):
+def test_a_notebook_shows_the_picture(result, photo):
     assert result._repr_png_().startswith(b"\x89PNG")
+    Path(photo).unlink()
+    assert result._repr_png_() is None
 
 
 @pytest.mark.parametrize("content", [None, b"", "other"])
