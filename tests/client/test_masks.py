@@ -193,3 +193,14 @@ def test_an_outline_has_corners_only():
 
 def test_pixels_that_touch_at_a_corner_have_their_own_outlines():
     assert len(Mask.encode(np.eye(3)).polygons()) == 3
+
+
+@pytest.mark.parametrize("box", [(5, 6, 0, 3), (5, 6, 3, 0), (0, 0, 0, 0), (20, 10, 0, 0)])
+def test_a_window_without_pixels(box):
+    mask, nothing = Mask(b"", box, (10, 20)), Mask.encode(np.zeros((10, 20)))
+    assert mask == nothing
+    assert not mask.decode().any()
+    assert (mask.area, mask.bbox, mask.polygons(), bool(mask)) == (0, (0, 0, 0, 0), [], False)
+    assert (mask | nothing) == nothing
+    assert mask.crop().shape == (box[3], box[2])
+    assert Mask.from_coco(mask.to_coco()) == nothing
