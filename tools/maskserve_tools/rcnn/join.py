@@ -58,7 +58,7 @@ class _Joints:
         for number, step in enumerate(rcnn.rounds):
             self._pool(step, f"pooled.{number}", f"refined.{number}" if number else rois, rcnn.proposals.limit)
         floor = graph.op("Reshape", "threshold", i64(1))
-        labels, scores, boxes = suppression.keep_best(graph, rcnn.suppression, BOXES, SCORES, count, floor)
+        labels, scores, boxes = suppression.keep_best(graph, rcnn.suppression, BOXES, SCORES, count=count, floor=floor)
         self._pool(rcnn.mask_pooling, f"pooled.{len(rcnn.rounds)}", boxes)
         graph.call(suppression.of_class(graph, MASK_LOGITS, labels), MASKS)
         original = suppression.to_original(graph, boxes, "im_shape", "scale_factor")

@@ -11,7 +11,7 @@ _FLOAT, _INT64 = 1, 7  # onnx.TensorProto
 
 
 def keep_best(
-    graph: Graph, suppression: Suppression, boxes: str, scores: str, count: str, floor: str
+    graph: Graph, suppression: Suppression, boxes: str, scores: str, *, count: str, floor: str
 ) -> tuple[str, str, str]:
     """Suppress class by class, and keep the best of all classes.
 

@@ -1,0 +1,341 @@
+"""What joins the parts of an R-CNN, piece by piece in ONNX Runtime, with Paddle's operators as the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskserve_tools.rcnn import pooling, proposals, suppression
+from maskserve_tools.rcnn.graph import Graph
+from maskserve_tools.rcnn.structure import Assignment, Pooling, ProposalLevel, Proposals, Suppression
+
+onnx = pytest.importorskip("onnx", reason="joining needs the convert extra", exc_type=ImportError)
+onnxruntime = pytest.importorskip("onnxruntime", reason="running a graph needs the server extra", exc_type=ImportError)
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Paddle's own, while it is imported
+
+IM_SHAPE = np.array([[90, 120]], np.float32)
+Tensors = Mapping[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def paddle() -> Any:
+    return pytest.importorskip("paddle", reason="the oracle is Paddle's operators", exc_type=ImportError)
+
+
+def run(add: Callable[[Graph], tuple[str, ...]], inputs: Tensors) -> list[np.ndarray]:
+    """Build a graph and run it."""
+    graph = Graph("test")
+    results = add(graph)
+    helper, types = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "test",
+            [helper.make_tensor_value_info(name, types(array.dtype), array.shape) for name, array in inputs.items()],
+            [onnx.ValueInfoProto(name=name) for name in results],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return list(session.run(list(results), dict(inputs)))
+
+
+def random_boxes(generator: np.random.Generator, count: int, largest: float) -> np.ndarray:
+    corners = generator.uniform(0, 60, (count, 2))
+    return np.concatenate([corners, corners + generator.uniform(0.5, largest, (count, 2))], axis=1).astype(np.float32)
+
+
+# Proposals
+
+LEVEL = ProposalLevel(scores=0, deltas=0, anchors=0, variance=1.0)
+PROPOSALS = Proposals(
+    levels=(LEVEL,),
+    pre_nms_top_n=60,
+    post_nms_top_n=20,
+    nms_threshold=0.7,
+    min_size=0.0,
+    eta=1.0,
+    pixel_offset=False,
+    top_n=None,
+)
+
+
+def level_tensors(seed: int, height: int, width: int, kinds: int = 3) -> dict[str, np.ndarray]:
+    """Scores, deltas and anchors as a region proposal network makes them."""
+    generator = np.random.default_rng(seed)
+    y, x = np.meshgrid(np.arange(height) * 12.0, np.arange(width) * 12.0, indexing="ij")
+    centres = np.stack([x, y, x, y], axis=-1)[:, :, None]
+    sides = np.array([[-8, -8, 8, 8], [-16, -8, 16, 8], [-8, -16, 8, 16]])[:kinds]
+    return {
+        "scores": generator.normal(-3, 2, (1, kinds, height, width)).astype(np.float32),
+        "deltas": generator.normal(0, 0.6, (1, 4 * kinds, height, width)).astype(np.float32),
+        "anchors": (centres + sides).reshape(-1, 4).astype(np.float32),
+    }
+
+
+def paddle_proposals(paddle: Any, rules: Proposals, level: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    variances = np.full_like(level["anchors"], rules.levels[0].variance)
+    tensors = (paddle.to_tensor(array) for array in (level["scores"], level["deltas"], IM_SHAPE))
+    boxes, scores, _ = paddle._C_ops.generate_proposals(
+        *tensors,
+        paddle.to_tensor(level["anchors"]),
+        paddle.to_tensor(variances),
+        rules.pre_nms_top_n,
+        rules.post_nms_top_n,
+        rules.nms_threshold,
+        rules.min_size,
+        1.0,
+        rules.pixel_offset,
+    )
+    return boxes.numpy(), scores.numpy().reshape(-1)
+
+
+def own_proposals(rules: Proposals, levels: list[dict[str, np.ndarray]]) -> np.ndarray:
+    inputs = {f"{name}.{number}": array for number, level in enumerate(levels) for name, array in level.items()}
+    names = [(f"scores.{number}", f"deltas.{number}", f"anchors.{number}") for number in range(len(levels))]
+    boxes, count = run(
+        lambda graph: proposals.propose(graph, rules, names, "im_shape"), {**inputs, "im_shape": IM_SHAPE}
+    )
+    assert boxes.shape == (rules.limit, 4)
+    assert not boxes[int(count[0]) :].any()
+    return boxes[: int(count[0])]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"pre_nms_top_n": 10_000},
+        {"post_nms_top_n": 5},
+        {"min_size": 12.0},
+        {"nms_threshold": 0.3},
+        {"pixel_offset": True},
+        {"levels": (replace(LEVEL, variance=0.5),)},
+    ],
+    ids=str,
+)
+def test_proposals_are_those_of_generate_proposals(paddle: Any, change: dict[str, Any]) -> None:
+    rules = replace(PROPOSALS, **change)
+    for seed in range(5):
+        level = level_tensors(seed, 7, 9)
+        wanted, _ = paddle_proposals(paddle, rules, level)
+        np.testing.assert_allclose(own_proposals(rules, [level]), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("top_n", [15, 1000])
+def test_the_best_of_all_levels_are_taken_or_all_in_their_order(paddle: Any, top_n: int) -> None:
+    rules = replace(PROPOSALS, levels=(LEVEL, LEVEL), top_n=top_n)
+    levels = [level_tensors(3, 7, 9), level_tensors(4, 3, 4)]
+    found = [paddle_proposals(paddle, rules, level) for level in levels]
+    boxes, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.argsort(-scores)[:top_n] if len(scores) > top_n else np.arange(len(scores))
+    np.testing.assert_allclose(own_proposals(rules, levels), boxes[order], atol=1e-4)
+
+
+def test_nothing_left_to_propose_is_no_error() -> None:
+    assert len(own_proposals(replace(PROPOSALS, min_size=1e6), [level_tensors(1, 2, 2)])) == 0
+
+
+# Pooling
+
+ASSIGNMENT = Assignment(min_level=2, max_level=5, refer_level=4, refer_scale=56, pixel_offset=False)
+SCALES = (0.25, 0.125, 0.0625, 0.03125)
+POOLING = Pooling(
+    boxes=0,
+    features=(0, 1, 2, 3),
+    scales=SCALES,
+    size=(7, 7),
+    sampling_ratio=0,
+    aligned=False,
+    assignment=ASSIGNMENT,
+    pooled=0,
+)
+
+
+def paddle_pooling(paddle: Any, rules: Pooling, features: list[np.ndarray], boxes: np.ndarray) -> np.ndarray:
+    """Each box pooled from its level."""
+    from paddle.vision import ops
+
+    level = np.zeros(len(boxes), int)
+    if rules.assignment is not None:
+        a, count = rules.assignment, paddle.to_tensor(np.array([len(boxes)], np.int32))
+        levels = a.min_level, a.max_level, a.refer_level, a.refer_scale, a.pixel_offset
+        shared, *_ = ops.distribute_fpn_proposals(paddle.to_tensor(boxes), *levels, rois_num=count)
+        members = [{tuple(box) for box in part.numpy().tolist()} for part in shared]
+        level = np.array([next(i for i, part in enumerate(members) if tuple(box) in part) for box in boxes.tolist()])
+    return np.concatenate(
+        [
+            ops.roi_align(
+                paddle.to_tensor(features[i]),
+                paddle.to_tensor(box[None]),
+                paddle.to_tensor(np.array([1], np.int32)),
+                rules.size,
+                rules.scales[i],
+                rules.sampling_ratio or -1,
+                rules.aligned,
+            ).numpy()
+            for i, box in zip(level, boxes, strict=True)
+        ]
+    )
+
+
+def own_pooling(rules: Pooling, features: list[np.ndarray], boxes: np.ndarray) -> np.ndarray:
+    inputs = {f"feature.{number}": feature for number, feature in enumerate(features)}
+    (pooled,) = run(lambda graph: (pooling.pool(graph, rules, list(inputs), "boxes"),), {**inputs, "boxes": boxes})
+    return pooled
+
+
+def feature_maps(seed: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return [generator.normal(size=(1, 5, int(128 * s), int(160 * s))).astype(np.float32) for s in SCALES]
+
+
+@pytest.mark.parametrize("change", [{}, {"aligned": True}, {"sampling_ratio": 2}, {"size": (14, 14)}], ids=str)
+def test_pooling_is_that_of_roi_align_on_each_boxs_level(paddle: Any, change: dict[str, Any]) -> None:
+    rules, features = replace(POOLING, **change), feature_maps(0)
+    boxes = random_boxes(np.random.default_rng(1), 40, 100)
+    wanted = paddle_pooling(paddle, rules, features, boxes)
+    np.testing.assert_allclose(own_pooling(rules, features, boxes), wanted, atol=1e-4)
+
+
+def test_boxes_on_the_border_between_levels_go_where_paddle_puts_them(paddle: Any) -> None:
+    sides = np.array([13.99, 14, 14.01, 28, 28.01, 55.999, 56, 111.9, 112, 112.1, 0, 1e-3], np.float32)
+    boxes = np.stack([0 * sides, 0 * sides, sides, sides], axis=1)
+    features, rules = feature_maps(2), POOLING
+    np.testing.assert_allclose(
+        own_pooling(rules, features, boxes), paddle_pooling(paddle, rules, features, boxes), atol=1e-4
+    )
+
+
+def test_a_level_without_boxes_is_no_error(paddle: Any) -> None:
+    features, boxes = feature_maps(3), random_boxes(np.random.default_rng(2), 3, 4)
+    np.testing.assert_allclose(
+        own_pooling(POOLING, features, boxes), paddle_pooling(paddle, POOLING, features, boxes), atol=1e-4
+    )
+
+
+# Suppression
+
+SUPPRESSION = Suppression(
+    boxes=0,
+    scores=0,
+    classes=4,
+    score_threshold=0.05,
+    nms_threshold=0.5,
+    nms_eta=1.0,
+    nms_top_k=-1,
+    keep_top_k=12,
+    background_label=4,
+    normalized=True,
+)
+
+
+def own_rows(rules: Suppression, boxes: np.ndarray, scores: np.ndarray, count: int, floor: float) -> np.ndarray:
+    labels, kept, where = run(
+        lambda graph: suppression.keep_best(graph, rules, "boxes", "scores", count="count", floor="floor"),
+        {
+            "boxes": boxes,
+            "scores": scores,
+            "count": np.array([count], np.int64),
+            "floor": np.array([floor], np.float32),
+        },
+    )
+    return np.concatenate([labels[:, None], kept[:, None], where], axis=1)
+
+
+def paddle_rows(paddle: Any, rules: Suppression, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    rows, _, _ = paddle._C_ops.multiclass_nms3(
+        paddle.to_tensor(boxes),
+        paddle.to_tensor(scores),
+        paddle.to_tensor(np.array([len(boxes)], np.int32)),
+        rules.score_threshold,
+        rules.nms_top_k,
+        rules.keep_top_k,
+        rules.nms_threshold,
+        rules.normalized,
+        rules.nms_eta,
+        rules.background_label,
+    )
+    return np.asarray(rows.numpy())
+
+
+def candidates(seed: int, count: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    boxes = np.stack([random_boxes(generator, count, 40) for _ in range(4)], axis=1)
+    return boxes, generator.uniform(0, 1, (count, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"keep_top_k": -1},
+        {"keep_top_k": 500},
+        {"nms_threshold": 0.2},
+        {"background_label": 2},
+        {"normalized": False},
+    ],
+    ids=str,
+)
+def test_rows_and_their_order_are_those_of_multiclass_nms3(paddle: Any, change: dict[str, Any]) -> None:
+    rules = replace(SUPPRESSION, **change)
+    for seed in range(5):
+        boxes, scores = candidates(seed)
+        wanted = paddle_rows(paddle, rules, boxes, scores)
+        np.testing.assert_allclose(own_rows(rules, boxes, scores, len(boxes), 0.0), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("floor", [0.3, 0.9])
+def test_leaving_out_low_scores_first_leaves_the_others_as_they_are(paddle: Any, floor: float) -> None:
+    rules = replace(SUPPRESSION, keep_top_k=500)
+    boxes, scores = candidates(7)
+    wanted = paddle_rows(paddle, rules, boxes, scores)
+    wanted = wanted[wanted[:, 1] > np.float32(floor)]
+    np.testing.assert_allclose(own_rows(rules, boxes, scores, len(boxes), floor), wanted, rtol=1e-6)
+
+
+def test_boxes_beyond_the_count_are_left_out(paddle: Any) -> None:
+    boxes, scores = candidates(8)
+    wanted = paddle_rows(paddle, SUPPRESSION, boxes[:17], scores[:17])
+    np.testing.assert_allclose(own_rows(SUPPRESSION, boxes, scores, 17, 0.0), wanted, rtol=1e-6)
+
+
+def test_where_nothing_is_left_there_is_one_row_that_is_no_instance() -> None:
+    boxes, scores = candidates(9)
+    assert own_rows(SUPPRESSION, boxes, scores, len(boxes), 1.0).tolist() == [[-1, -1, 0, 0, 0, 0]]
+
+
+def test_boxes_are_clipped_to_the_original_image_and_empty_ones_marked() -> None:
+    boxes = np.array([[10, 10, 50, 40], [-5, 3, 700, 500], [320, 10, 330, 20]], np.float32)
+    (rows,) = run(
+        lambda graph: (
+            suppression.rows(
+                graph, "labels", "scores", suppression.to_original(graph, "boxes", "im_shape", "scale_factor")
+            ),
+        ),
+        {
+            "boxes": boxes,
+            "labels": np.array([3, 4, 5]),
+            "scores": np.array([0.9, 0.8, 0.7], np.float32),
+            "im_shape": np.array([[200, 300]], np.float32),
+            "scale_factor": np.array([[2, 3]], np.float32),
+        },
+    )
+    np.testing.assert_allclose(rows[:2, 2:], [[10 / 3, 5, 50 / 3, 20], [0, 1.5, 100, 100]], rtol=1e-6)
+    assert rows[:, 0].tolist() == [3, 4, -1]
+
+
+def test_each_rows_mask_is_that_of_its_class() -> None:
+    logits = np.random.default_rng(0).normal(size=(3, 5, 4, 4)).astype(np.float32)
+    (masks,) = run(
+        lambda graph: (suppression.of_class(graph, "logits", "labels"),),
+        {"logits": logits, "labels": np.array([4, 0, -1])},
+    )
+    np.testing.assert_allclose(masks, 1 / (1 + np.exp(-logits[[0, 1, 2], [4, 0, 0]])), rtol=1e-5)
