@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+_AHEAD = 4
+
 
 def in_order(work: Callable[[T], R], items: Iterable[T], width: int) -> Iterator[R]:
     """``map(work, items)`` with up to `width` calls under way in threads.
 
-    Items are taken one by one, no further ahead than `width`, and a result is yielded as soon as it and all before it
-    are there. An exception, of `work` or of `items`, comes where its result would have come. Closing the generator
+    Items are taken one by one, no further ahead than four times `width`, so that one slow call does not leave the other
+    threads without work; a result is yielded as soon as it and all before it are there. An exception, of `work` or of `items`, comes where its result would have come. Closing the generator
     starts nothing more and waits for nothing.
     """
     pool = ThreadPoolExecutor(width, thread_name_prefix="maskserve")
@@ -35,7 +37,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], width: int) -> Iterator
             except Exception as error:  # raised below, after the results of the items before
                 failure = error
                 break
-            while pending and (len(pending) >= width or pending[0].done()):
+            while pending and (len(pending) >= _AHEAD * width or pending[0].done()):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -61,7 +63,7 @@ async def in_order_async(work: Callable[[T], R], items: AsyncIterable[T], width:
             except Exception as error:  # raised below, after the results of the items before
                 failure = error
                 break
-            while pending and (len(pending) >= width or pending[0].done()):
+            while pending and (len(pending) >= _AHEAD * width or pending[0].done()):
                 yield await pending.popleft()
         while pending:
             yield await pending.popleft()

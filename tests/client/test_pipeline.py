@@ -62,19 +62,47 @@ def test_results_keep_the_order_of_the_input(pipeline, transport, grey):
 
 
 def test_no_more_than_the_allowed_requests_are_under_way(transport, grey):
-    taken, yielded, ahead = 0, 0, []
+    """And the source is not read to its end while nobody takes the results."""
+    taken, running, most = 0, 0, 0
+    lock, find = threading.Lock(), transport.find
 
     def source():
         nonlocal taken
-        for n in range(20):
+        for n in range(100):
             taken += 1
-            ahead.append(taken - yielded)
             yield grey(n)
 
-    for _ in Pipeline("tiny", transport, concurrency=3).predict(source()):
-        yielded += 1
-    assert (taken, yielded) == (20, 20)
-    assert max(ahead) <= 3
+    def respond(request):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        found = find(request)
+        with lock:
+            running -= 1
+        return found
+
+    transport.respond = respond
+    results = Pipeline("tiny", transport, concurrency=3).predict(source())
+    assert values([next(results)]) == [0]
+    assert taken <= 12
+    assert values(results) == list(range(1, 100))
+    assert 1 <= most <= 3
+
+
+def test_a_slow_request_does_not_hold_up_the_others(transport, grey):
+    others, find = threading.Event(), transport.find
+
+    def respond(request):
+        found = find(request)
+        if len(transport.requests) == 6:
+            others.set()
+        if found[1].data == bytes(4):  # the first picture waits until five others have been asked for
+            assert others.wait(20)
+        return found
+
+    transport.respond = respond
+    assert values(Pipeline("tiny", transport, concurrency=2).predict([grey(n) for n in range(8)])) == list(range(8))
 
 
 def test_an_endless_source_is_taken_as_it_is_wanted(pipeline, grey):
