@@ -21,8 +21,8 @@ def in_order(work: Callable[[T], R], items: Iterable[T], width: int) -> Iterator
     """``map(work, items)`` with up to `width` calls under way in threads.
 
     Items are taken one by one, no further ahead than four times `width`, so that one slow call does not leave the other
-    threads without work; a result is yielded as soon as it and all before it are there. An exception, of `work` or of `items`, comes where its result would have come. Closing the generator
-    starts nothing more and waits for nothing.
+    threads without work; a result is yielded as soon as it and all before it are there. An exception, of `work` or of
+    `items`, comes where its result would have come. Closing the generator starts nothing more and waits for nothing.
     """
     pool = ThreadPoolExecutor(width, thread_name_prefix="maskserve")
     pending: deque[Future[R]] = deque()
