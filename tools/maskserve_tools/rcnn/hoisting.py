@@ -43,9 +43,8 @@ class Hoisting:
             normalisation = self._normalisation(convolution)
             self._converted.remove([convolution, normalisation])
             mapped = self._map(convolution, normalisation, feature)
-            stride = _attribute(convolution, "strides")
-            pooled = pool(self._graph, pooling, [mapped], boxes) if stride == [1, 1] else ""
-            self._graph.call(pooled or self._strided(pooling, mapped, boxes, stride, rows), normalisation.output[0])
+            pooled = self._pool(pooling, mapped, boxes, _attribute(convolution, "strides"), rows)
+            self._graph.call(pooled, normalisation.output[0])
 
     def _normalisation(self, convolution: Any) -> Any:
         readers = self._converted.readers(convolution.output[0])
@@ -61,8 +60,10 @@ class Hoisting:
             self._mapped[key] = scaled
         return self._mapped[key]
 
-    def _strided(self, pooling: Pooling, mapped: str, boxes: str, stride: list[int], rows: int | None) -> str:
+    def _pool(self, pooling: Pooling, mapped: str, boxes: str, stride: list[int], rows: int | None) -> str:
         """Every n-th row and column of the pooled features."""
+        if stride == [1, 1]:
+            return pool(self._graph, pooling, [mapped], boxes)
         graph, parts = self._graph, []
         size = _END if rows is None else -(-rows // _PARTS)
         for start in range(0, rows or 1, size):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from maskserve_server.families.mask_rcnn import DETECTIONS, MASKS
+from maskserve_server.stages import CORE_THRESHOLD, IM_SHAPE, IMAGE_TENSOR, SCALE_FACTOR
 from maskserve_tools.rcnn import pooling, proposals, suppression
 from maskserve_tools.rcnn.converted import Converted, constants_of, ordered
 from maskserve_tools.rcnn.graph import Graph, Operand, i64
@@ -12,11 +14,13 @@ from maskserve_tools.rcnn.hoisting import Hoisting
 from maskserve_tools.rcnn.parts import BOXES, MASK_LOGITS, SCORES
 from maskserve_tools.rcnn.structure import RCNN, Pooling
 
-DETECTIONS = "detections"  # float32 [N, 6]: class, score, x0, y0, x1, y1 in pixels of the original image
-MASKS = "masks"  # float32 [N, h, w]: probabilities
-
 _Shapes = Mapping[str, Sequence[str | int | None]]
-_INPUTS: _Shapes = {"image": [1, 3, "height", "width"], "im_shape": [1, 2], "scale_factor": [1, 2], "threshold": [1, 1]}
+_INPUTS: _Shapes = {
+    IMAGE_TENSOR: [1, 3, "height", "width"],
+    IM_SHAPE: [1, 2],
+    SCALE_FACTOR: [1, 2],
+    CORE_THRESHOLD: [1, 1],
+}
 _OUTPUTS: _Shapes = {DETECTIONS: ["instances", 6], MASKS: ["instances", None, None]}
 
 
@@ -32,7 +36,7 @@ def join(converted: Path, rcnn: RCNN, holes: Mapping[str, str], target: Path) ->
     parts, graph = Converted(converted), Graph("rcnn")
     rois = _Joints(parts, graph, rcnn, holes).add()
     rows = rcnn.proposals.limit
-    sizes = graph.op("Expand", "im_shape", i64(rows, 2))
+    sizes = graph.op("Expand", IM_SHAPE, i64(rows, 2))
     fillings: dict[str, Operand] = {"rois": rois, "rois_num": i64(rows), "image_sizes": sizes}
     for hole, kind in holes.items():
         if kind in fillings:
@@ -54,14 +58,14 @@ class _Joints:
         graph, rcnn = self._graph, self._rcnn
         numbers = range(len(rcnn.proposals.levels))
         levels = [(f"rpn_scores.{number}", f"rpn_deltas.{number}", f"anchors.{number}") for number in numbers]
-        rois, count = proposals.propose(graph, rcnn.proposals, levels, "im_shape")
+        rois, count = proposals.propose(graph, rcnn.proposals, levels, IM_SHAPE)
         for number, step in enumerate(rcnn.rounds):
             self._pool(step, f"pooled.{number}", f"refined.{number}" if number else rois, rcnn.proposals.limit)
-        floor = graph.op("Reshape", "threshold", i64(1))
+        floor = graph.op("Reshape", CORE_THRESHOLD, i64(1))
         labels, scores, boxes = suppression.keep_best(graph, rcnn.suppression, BOXES, SCORES, count=count, floor=floor)
         self._pool(rcnn.mask_pooling, f"pooled.{len(rcnn.rounds)}", boxes)
         graph.call(suppression.of_class(graph, MASK_LOGITS, labels), MASKS)
-        original = suppression.to_original(graph, boxes, "im_shape", "scale_factor")
+        original = suppression.to_original(graph, boxes, IM_SHAPE, SCALE_FACTOR)
         graph.call(suppression.rows(graph, labels, scores, original), DETECTIONS)
         return rois
 

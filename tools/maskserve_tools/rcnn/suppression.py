@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskserve_tools.rcnn.graph import Graph, f32, i64, scalar
+from maskserve_tools.rcnn.graph import Graph, Operand, f32, i64, scalar
 from maskserve_tools.rcnn.structure import Suppression
 
-_FLOAT, _INT64 = 1, 7  # onnx.TensorProto
+_FLOAT = 1  # onnx.TensorProto
 
 
 def keep_best(
@@ -21,16 +21,16 @@ def keep_best(
         boxes: float32 [R, C, 4].
         scores: float32 [R, C].
         count: int64 [1], how many of the R are meant.
-        floor: float32 [1], a score; whether lower ones are left out first changes nothing for those above it.
+        floor: float32 [1]; scores up to it are not wanted. Leaving them out first changes nothing for the others.
 
     Returns:
         labels int64 [N], scores float32 [N], boxes float32 [N, 4]: by class, and in each in the order of the R. Where
         nothing is left, one row with the label -1.
     """
     by_class = graph.op("Transpose", boxes, perm=[1, 0, 2])
-    columns = graph.op("Transpose", _foreground(graph, suppression, scores), perm=[1, 0])
     rows = graph.op("Slice", graph.op("Shape", boxes), i64(0), i64(1))
     numbers = graph.op("Range", scalar(0), graph.op("Squeeze", rows), scalar(1))
+    columns = graph.op("Transpose", _foreground(graph, suppression, scores), perm=[1, 0])
     columns = graph.op("Where", graph.op("Less", numbers, count), columns, f32(-1))
     selected = graph.op(
         "NonMaxSuppression",
@@ -42,19 +42,17 @@ def keep_best(
     )
     where = graph.op("Gather", selected, i64(0, 2), axis=1)
     labels, numbers = (graph.op("Gather", where, scalar(column), axis=1) for column in range(2))
-    kept_boxes, kept_scores = (graph.op("GatherND", tensor, where) for tensor in (by_class, columns))
-    # A row at the end that is no instance, for where nothing else is left.
-    labels = graph.op("Concat", labels, i64(-1), axis=0)
-    numbers = graph.op("Concat", numbers, i64(0), axis=0)
-    kept_scores = graph.op("Concat", kept_scores, f32(-1), axis=0)
-    kept_boxes = graph.op("Concat", kept_boxes, np.zeros((1, 4), np.float32), axis=0)
     rank = graph.op("Add", graph.op("Mul", labels, rows), numbers)
-    best = _best(graph, suppression.keep_top_k, kept_scores, rank)
-    return (
-        graph.op("Gather", labels, best, axis=0),
-        graph.op("Gather", kept_scores, best, axis=0),
-        graph.op("Gather", kept_boxes, best, axis=0),
-    )
+    # Behind each column what is no instance, for where nothing else is left.
+    ends: dict[str, Operand] = {
+        labels: i64(-1),
+        graph.op("GatherND", columns, where): f32(-1),
+        graph.op("GatherND", by_class, where): np.zeros((1, 4), np.float32),
+    }
+    labels, kept, places = (graph.op("Concat", *column, axis=0) for column in ends.items())
+    best = _best(graph, suppression.keep_top_k, kept, graph.op("Concat", rank, i64(0), axis=0))
+    labels, kept, places = (graph.op("Gather", column, best, axis=0) for column in (labels, kept, places))
+    return labels, kept, places
 
 
 def _foreground(graph: Graph, suppression: Suppression, scores: str) -> str:
