@@ -18,6 +18,9 @@ CANDIDATES = 200  # best locations that enter duplicate removal by box
 PEOPLE = 50  # rows per image (N)
 BOX_OVERLAP = 0.7  # boxes that overlap more than this are one person's
 MASK_OVERLAP = 0.5  # masks likewise; people who stand in front of each other share boxes more than masks
+SMOOTHING = 5  # side of the averaging window for masks, feature pixels
+CERTAIN = 2.0  # logits beyond this count as this in the average
+SMALL, LARGE = 0.2, 0.45  # shorter box sides (fractions of the image) between which averaging fades in
 ROUNDS = 5  # of parallel suppression; chains of that many overlapping candidates come out as greedy NMS would
 
 
@@ -138,6 +141,19 @@ class Decoder(nn.Layer):  # type: ignore[misc]
         x = paddle.matmul(third.unsqueeze(2), functional.relu(x)).reshape([-1, rows, pixels])
         return x + bias3
 
+    def smooth(self, logits: Tensor, boxes: Tensor) -> Tensor:
+        """Mask logits [B, N, pixels] of large people averaged over their neighbourhood, which takes off specks.
+
+        Small people need every pixel, so the average fades in with the box's shorter side. Clipping makes it
+        a vote: else the background's larger logits would eat into the person.
+        """
+        maps = paddle.clip(logits, -CERTAIN, CERTAIN).reshape([-1, PEOPLE, self.side, self.side])
+        mean = functional.avg_pool2d(maps, SMOOTHING, stride=1, padding=SMOOTHING // 2, exclusive=True)
+        high = boxes[:, :, 3:] - boxes[:, :, 1:2]
+        wide = boxes[:, :, 2:3] - boxes[:, :, :1]
+        share = paddle.clip((paddle.minimum(wide, high) - SMALL) / (LARGE - SMALL), 0.0, 1.0)
+        return logits + (mean.flatten(2) - logits) * share
+
     def forward(self, scores: Tensor, distances: Tensor, kernels: Tensor, features: Tensor) -> list[Tensor]:
         probability = functional.sigmoid(scores * self.scale + self.shift).squeeze(-1)
         best, index = paddle.topk(probability, CANDIDATES, axis=-1)
@@ -146,7 +162,7 @@ class Decoder(nn.Layer):  # type: ignore[misc]
 
         best, index = paddle.topk(best, PEOPLE, axis=-1)
         boxes, kernels = gather_rows([boxes, kernels], index, PEOPLE)
-        logits = self.paint(kernels, boxes, features)
+        logits = self.smooth(self.paint(kernels, boxes, features), boxes)
         best = demote(best, survivors(mask_overlap(logits), MASK_OVERLAP, self.earlier_people))
 
         best, index = paddle.topk(best, PEOPLE, axis=-1)

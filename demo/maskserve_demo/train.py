@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--pennfudan", type=Path, required=True, help="folder with images/ and masks/")
     parser.add_argument("--coco128", type=Path, required=True, help="folder with photos and labels/")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, log and plot")
-    parser.add_argument("--steps", type=int, default=2100)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
