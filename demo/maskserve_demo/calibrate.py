@@ -1,7 +1,7 @@
 """Make scores mean something: `python -m maskserve_demo.calibrate --model DIR --pennfudan DIR --coco128 DIR`.
 
 The network is taught to predict how well a location's box fits, which it can only do on average: people it is sure
-of score about 0.5, while PaddleX draws what scores more than 0.5. So a logistic regression (Platt scaling) on the
+of score about 0.6, while PaddleX draws what scores more than 0.5. So a logistic regression (Platt scaling) on the
 training photos turns the logit into the probability that a row is a person (mask IoU at least 0.5). It changes no
 order and sees no held-out photo. `--model` is an export without calibration; the result goes to `calibration.json`.
 """

@@ -1,6 +1,6 @@
 """The demo network in torch, layer for layer the Paddle one: used for training only.
 
-On two CPU cores Paddle took 6 to 8 times as long as torch for a training step (figures in MODEL_CARD.md),
+On two CPU cores Paddle took 5 to 10 times as long as torch for a training step (figures in MODEL_CARD.md),
 so the weights are trained here and handed to `network.py`; a test holds the two to the same answers.
 """
 
