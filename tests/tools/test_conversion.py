@@ -159,6 +159,12 @@ def test_the_command_line_explains_and_exits_with_1(tmp_path: Path, capsys: pyte
     assert "maskserve: " in capsys.readouterr().err
 
 
+def test_a_command_line_for_paddlex_is_a_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--pipeline", "people", "--input", str(tmp_path / "none.jpg"), "--url", "grpc://127.0.0.1:9"]
+    assert cli.main(command) == 1
+    assert "127.0.0.1:9" in capsys.readouterr().err
+
+
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for command in cli.COMMANDS:
         with pytest.raises(SystemExit) as ended:

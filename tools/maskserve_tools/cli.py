@@ -27,7 +27,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0 for success, 1 for a failure that was explained."""
-    parsed = build_parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["--pipeline"]:  # as people call paddlex
+        given.insert(0, "predict")
+    parsed = build_parser().parse_args(given)
     try:
         return int(parsed.run(parsed))
     except MaskserveError as error:
