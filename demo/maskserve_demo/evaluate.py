@@ -130,6 +130,7 @@ def evaluate(model: Path, photos: list[Photo], threads: int = 2) -> dict[str, fl
 
 
 def main() -> None:
+    """Print the figures of each data set as a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="inference folder")
     parser.add_argument("--pennfudan", type=Path, help="folder with images/ and masks/")

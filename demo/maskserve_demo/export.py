@@ -75,6 +75,7 @@ def export(network: PeopleNet, folder: Path, scale: float = 1.0, shift: float = 
 
 
 def main() -> None:
+    """Parse the command line and export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="checkpoint written by maskserve_demo.train")
     parser.add_argument("--out", type=Path, required=True, help="inference folder to write")

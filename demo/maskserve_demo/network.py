@@ -13,7 +13,7 @@ class ConvNorm(nn.Layer):  # type: ignore[misc]
     """Convolution, batch normalisation and (unless `linear`) ReLU6."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, linear: bool = False
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, groups: int = 1, linear: bool = False
     ) -> None:
         super().__init__()
         before, after = layout.same_padding(kernel, stride)
@@ -30,6 +30,7 @@ class ConvNorm(nn.Layer):  # type: ignore[misc]
         self.act = nn.Identity() if linear else nn.ReLU6()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features [B, inputs, H, W] to [B, outputs, H/stride, W/stride]."""
         return self.act(self.norm(self.conv(x)))
 
 
@@ -45,6 +46,7 @@ class InvertedResidual(nn.Layer):  # type: ignore[misc]
         self.residual = block.stride == 1 and block.inputs == block.outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features to features of the block's outputs and stride."""
         y = self.project(self.depthwise(self.expand(x)))
         return x + y if self.residual else y
 
@@ -58,6 +60,7 @@ class Backbone(nn.Layer):  # type: ignore[misc]
         self.blocks = nn.LayerList([InvertedResidual(block) for block in layout.BLOCKS])
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """Image [B, 3, S, S] to the taps, finest first."""
         x = self.stem(image)
         taps = []
         for index, block in enumerate(self.blocks):
@@ -77,6 +80,7 @@ class Pyramid(nn.Layer):  # type: ignore[misc]
         self.smooth = nn.LayerList([ConvNorm(width, width, 3) for _ in layout.STRIDES])
 
     def forward(self, taps: list[Tensor]) -> list[Tensor]:
+        """Taps at strides 8, 16, 32 to as many levels of WIDTH channels."""
         levels = [lateral(tap) for lateral, tap in zip(self.lateral, taps)]  # noqa: B905 - see below
         for index in range(len(levels) - 1, 0, -1):
             levels[index - 1] = levels[index - 1] + nn.functional.interpolate(
@@ -97,6 +101,7 @@ class MaskBranch(nn.Layer):  # type: ignore[misc]
         self.out = nn.Conv2D(width, layout.MASK_FEATURES, 1)
 
     def forward(self, tap: Tensor, level: Tensor) -> Tensor:
+        """Stride-4 tap and finest level to the shared mask features."""
         x = nn.functional.interpolate(self.coarse(level), scale_factor=2, mode="bilinear", align_corners=False)
         x = x + self.fine(tap)
         for conv in self.convs:
@@ -119,6 +124,7 @@ class Tower(nn.Layer):  # type: ignore[misc]
         )
 
     def forward(self, x: Tensor, level: int) -> Tensor:
+        """Features of level number `level`, same shape."""
         for conv, norms in zip(self.convs, self.norms):  # noqa: B905 - Paddle's tracer does not know strict
             x = nn.functional.relu6(norms[level](conv(x)))
         return x
@@ -164,6 +170,7 @@ class PeopleNet(nn.Layer):  # type: ignore[misc]
         self.head = Head()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scores, boxes, kernels (as the head gives them) and mask features."""
         taps = self.backbone(image)
         levels = self.pyramid(taps[1:])
         scores, boxes, kernels = self.head(levels)

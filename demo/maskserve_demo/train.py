@@ -170,6 +170,7 @@ def run(trainer: Trainer, views: Views) -> None:
 
 
 def main() -> None:
+    """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pennfudan", type=Path, required=True, help="folder with images/ and masks/")
     parser.add_argument("--coco128", type=Path, required=True, help="folder with photos and labels/")

@@ -22,7 +22,7 @@ class ConvNorm(nn.Module):
     """Convolution, batch normalisation and (unless `linear`) ReLU6."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, linear: bool = False
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, groups: int = 1, linear: bool = False
     ) -> None:
         super().__init__()
         self.before, self.after = layout.same_padding(kernel, stride)
@@ -32,6 +32,7 @@ class ConvNorm(nn.Module):
         self.fixed = False  # statistics stay as they are: normalisation is folded into the convolution
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features [B, inputs, H, W] to [B, outputs, H/stride, W/stride]."""
         padding = self.before
         if self.before != self.after:
             x, padding = functional.pad(x, (self.before, self.after, self.before, self.after)), 0
@@ -57,6 +58,7 @@ class InvertedResidual(nn.Module):
         self.residual = block.stride == 1 and block.inputs == block.outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features to features of the block's outputs and stride."""
         y = self.project(self.depthwise(self.expand(x)))
         return x + y if self.residual else y
 
@@ -70,6 +72,7 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList([InvertedResidual(block) for block in layout.BLOCKS])
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """Image [B, 3, S, S] to the taps, finest first."""
         x = self.stem(image)
         taps = []
         for index, block in enumerate(self.blocks):
@@ -89,6 +92,7 @@ class Pyramid(nn.Module):
         self.smooth = nn.ModuleList([ConvNorm(width, width, 3) for _ in layout.STRIDES])
 
     def forward(self, taps: list[Tensor]) -> list[Tensor]:
+        """Taps at strides 8, 16, 32 to as many levels of WIDTH channels."""
         levels = [lateral(tap) for lateral, tap in zip(self.lateral, taps, strict=True)]
         for index in range(len(levels) - 1, 0, -1):
             levels[index - 1] = levels[index - 1] + functional.interpolate(
@@ -109,6 +113,7 @@ class MaskBranch(nn.Module):
         self.out = nn.Conv2d(width, layout.MASK_FEATURES, 1)
 
     def forward(self, tap: Tensor, level: Tensor) -> Tensor:
+        """Stride-4 tap and finest level to the shared mask features."""
         x = functional.interpolate(self.coarse(level), scale_factor=2, mode="bilinear", align_corners=False)
         x = x + self.fine(tap)
         for conv in self.convs:
@@ -131,6 +136,7 @@ class Tower(nn.Module):
         )
 
     def forward(self, x: Tensor, level: int) -> Tensor:
+        """Features of level number `level`, same shape."""
         for conv, norms in zip(self.convs, self.norms, strict=True):
             x = functional.relu6(norms[level](conv(x)))
         return x
@@ -180,6 +186,7 @@ class PeopleNet(nn.Module):
         self.head = Head()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scores, boxes, kernels (as the head gives them) and mask features."""
         taps = self.backbone(image)
         levels = self.pyramid(taps[1:])
         scores, boxes, kernels = self.head(levels)
