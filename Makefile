@@ -17,7 +17,7 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[server,convert,dev]"
 	touch $(READY)
 
-demo: $(READY)  ## convert the demo model, serve it, segment a photo, save the picture
+demo: $(READY)  ## convert the demo model, serve it, segment photos, save the pictures
 	$(BIN)/python -W ignore examples/demo.py
 
 test: $(READY)  ## run the checks and the tests

@@ -15,7 +15,7 @@ DEMO = Path(__file__).parent.parent / "demo"
 def main() -> None:
     parser = argparse.ArgumentParser(description="Convert a model, serve it, and segment a photo.")
     parser.add_argument("--model", type=Path, default=DEMO / "model", help="a Paddle inference folder")
-    parser.add_argument("--photo", type=Path, default=DEMO / "photos" / "astronaut.jpg")
+    parser.add_argument("--photo", type=Path, nargs="+", default=sorted((DEMO / "photos").glob("*.jpg")))
     parser.add_argument("--output", type=Path, default=Path("output"))
     arguments = parser.parse_args()
 
@@ -25,14 +25,15 @@ def main() -> None:
 
         print("2. starting tritonserver")
         with serve(repository) as server, create_pipeline(converted.name, url=server.grpc_url) as pipeline:
-            print(f"3. segmenting {arguments.photo} through {server.grpc_url}")
+            print(f"3. segmenting through {server.grpc_url}")
+            saved = []
             for result in pipeline.predict(arguments.photo):
                 result.print()
-                picture = result.save_to_img(arguments.output)
-                document = result.save_to_json(arguments.output)
+                saved.append((result.save_to_img(arguments.output), result.save_to_json(arguments.output)))
         print("4. the server is stopped")
 
-    print(f"\nLook at {picture}\nand at   {document}")
+    for picture, document in saved:
+        print(f"   {picture} and {document}")
 
 
 if __name__ == "__main__":
