@@ -50,13 +50,13 @@ def measure(way: str, folder: Path, photo: Path, size: tuple[int, int], repeats:
 
 def _preprocessor(folder: Path) -> Any:
     from maskserve_server.preprocess import Preprocessor
-    from maskserve_tools.paddle_folder import PaddleFolder
+    from maskserve_tools.converting.paddle_folder import PaddleFolder
 
     return Preprocessor(PaddleFolder.open(folder).preprocess)
 
 
 def _uncut_paddle(folder: Path) -> Callable[[Any], int]:
-    from maskserve_tools.reference import open_reference
+    from maskserve_tools.verifying.reference import open_reference
 
     reference = open_reference(folder)
     return lambda image: len(reference.predict(image, 0.5))
@@ -65,8 +65,8 @@ def _uncut_paddle(folder: Path) -> Callable[[Any], int]:
 def _uncut_onnx(folder: Path) -> Callable[[Any], int]:
     import onnxruntime
 
-    from maskserve_tools.onnx_export import export
-    from maskserve_tools.paddle_folder import PaddleFolder
+    from maskserve_tools.converting.onnx_export import export
+    from maskserve_tools.converting.paddle_folder import PaddleFolder
 
     source = PaddleFolder.open(folder)
     with TemporaryDirectory() as scratch:

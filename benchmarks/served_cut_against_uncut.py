@@ -29,7 +29,7 @@ import triton_python_backend_utils as pb_utils
 from pathlib import Path
 
 from maskserve.masks import encode_crop
-from maskserve_tools.reference import open_reference
+from maskserve_tools.verifying.reference import open_reference
 
 
 class TritonPythonModel:

@@ -15,9 +15,9 @@ pytest.importorskip("paddle2onnx", reason="converting needs the convert extra", 
 pytest.importorskip("pytriton", reason="serving needs the server extra", exc_type=ImportError)
 
 from maskserve_tools import convert, serve
-from maskserve_tools.comparison import compare
-from maskserve_tools.reference import open_reference
 from maskserve_tools.serving import Server
+from maskserve_tools.verifying.comparison import compare
+from maskserve_tools.verifying.reference import open_reference
 
 MODELS = ("tiny-Mask-RT-DETR-320", "tiny-PP-YOLOE_seg-320", "tiny-SOLOv2-320")
 LAYOUTS = ("ensemble", "single")

@@ -10,7 +10,7 @@ import pytest
 
 from maskserve.errors import ToolError
 from maskserve_tools import cli
-from maskserve_tools.verification import check_source
+from maskserve_tools.verifying.verification import check_source
 from tests.end_to_end.conftest import DEMO
 
 if TYPE_CHECKING:

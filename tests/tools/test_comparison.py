@@ -7,8 +7,8 @@ import pytest
 
 from maskserve.instances import Instances
 from maskserve.masks import Mask
-from maskserve_tools.comparison import compare, mask_iou
-from maskserve_tools.reference import ReferenceInstance
+from maskserve_tools.verifying.comparison import compare, mask_iou
+from maskserve_tools.verifying.reference import ReferenceInstance
 
 SQUARE = np.ones((10, 10), np.uint8)
 

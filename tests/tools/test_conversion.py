@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from maskserve.errors import ToolError
-from maskserve_tools import cli, convert, cores
+from maskserve_tools import cli, convert
+from maskserve_tools.converting import cores
 
 needs_paddle = pytest.mark.skipif(
     not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
@@ -138,10 +139,12 @@ def test_without_an_export_paddle_itself_is_the_fallback(
 
 @needs_paddle
 def test_an_aborting_child_is_an_error_and_not_the_end(tmp_path: Path) -> None:
-    from maskserve_tools.child import ChildFailed, run_module
+    from maskserve_tools.converting.child import ChildFailed, run_module
 
     with pytest.raises(ChildFailed, match="failed"):
-        run_module("maskserve_tools.onnx_export", ["nothing.json", "nothing.pdiparams", str(tmp_path / "a.onnx")])
+        run_module(
+            "maskserve_tools.converting.onnx_export", ["nothing.json", "nothing.pdiparams", str(tmp_path / "a.onnx")]
+        )
 
 
 @needs_paddle

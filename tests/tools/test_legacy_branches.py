@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from maskserve_tools.program.legacy import _inline_branches
+from maskserve_tools.converting.program.legacy import _inline_branches
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Paddle's own, while it is imported
 

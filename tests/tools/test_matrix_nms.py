@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskserve_tools.families.matrix_nms import Candidates, Rules, Suppression
-from maskserve_tools.onnx_export import export
-from maskserve_tools.program.cut import cut
-from maskserve_tools.program.extend import Extension, f32, i32
-from maskserve_tools.program.pir import Program
+from maskserve_tools.converting.families.matrix_nms import Candidates, Rules, Suppression
+from maskserve_tools.converting.onnx_export import export
+from maskserve_tools.converting.program.cut import cut
+from maskserve_tools.converting.program.extend import Extension, f32, i32
+from maskserve_tools.converting.program.pir import Program
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="running a core needs the server extra", exc_type=ImportError)
 pytest.importorskip("paddle2onnx", reason="exporting needs the convert extra", exc_type=ImportError)

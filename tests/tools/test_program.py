@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from maskserve.errors import ToolError
-from maskserve_tools.families.recognise import recognise
-from maskserve_tools.program import weights
-from maskserve_tools.program.cut import cut
-from maskserve_tools.program.pir import Program
+from maskserve_tools.converting.families.recognise import recognise
+from maskserve_tools.converting.program import weights
+from maskserve_tools.converting.program.cut import cut
+from maskserve_tools.converting.program.pir import Program
 
 
 def _tensor(shape: list[int]) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from maskserve_server.engines import load_engine
 from maskserve_server.families import Selection, load_family
 from maskserve_server.postprocess import Instances, postprocess
 from maskserve_server.preprocess import Preprocessor
-from maskserve_tools.blueprint import Blueprint
-from maskserve_tools.cores import make_core
-from maskserve_tools.paddle_folder import PaddleFolder
-from maskserve_tools.program.pir import Program
-from maskserve_tools.reference import Reference, ReferenceInstance, open_reference
+from maskserve_tools.converting.blueprint import Blueprint
+from maskserve_tools.converting.cores import make_core
+from maskserve_tools.converting.paddle_folder import PaddleFolder
+from maskserve_tools.converting.program.pir import Program
+from maskserve_tools.verifying.reference import Reference, ReferenceInstance, open_reference
 
 for module in ("paddle2onnx", "openvino", "onnxruntime"):
     pytest.importorskip(module, reason=f"a core needs {module}", exc_type=ImportError)

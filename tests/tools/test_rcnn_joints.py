@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskserve_tools.rcnn import pooling, proposals, suppression
-from maskserve_tools.rcnn.graph import Graph
-from maskserve_tools.rcnn.structure import Assignment, Pooling, ProposalLevel, Proposals, Suppression
+from maskserve_tools.converting.rcnn import pooling, proposals, suppression
+from maskserve_tools.converting.rcnn.graph import Graph
+from maskserve_tools.converting.rcnn.structure import Assignment, Pooling, ProposalLevel, Proposals, Suppression
 
 onnx = pytest.importorskip("onnx", reason="joining needs the convert extra", exc_type=ImportError)
 onnxruntime = pytest.importorskip("onnxruntime", reason="running a graph needs the server extra", exc_type=ImportError)

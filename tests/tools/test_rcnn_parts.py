@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskserve_tools.rcnn.converted import Converted, constants_of, ordered
-from maskserve_tools.rcnn.graph import Graph
-from maskserve_tools.rcnn.hoisting import Hoisting
-from maskserve_tools.rcnn.pooling import pool
-from maskserve_tools.rcnn.structure import Pooling
+from maskserve_tools.converting.rcnn.converted import Converted, constants_of, ordered
+from maskserve_tools.converting.rcnn.graph import Graph
+from maskserve_tools.converting.rcnn.hoisting import Hoisting
+from maskserve_tools.converting.rcnn.pooling import pool
+from maskserve_tools.converting.rcnn.structure import Pooling
 
 onnx = pytest.importorskip("onnx", reason="joining needs the convert extra", exc_type=ImportError)
 onnxruntime = pytest.importorskip("onnxruntime", reason="running a graph needs the server extra", exc_type=ImportError)

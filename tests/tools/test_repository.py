@@ -10,9 +10,9 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from maskserve.errors import ToolError
 from maskserve_server.spec import CoreSpec, ModelSpec
-from maskserve_tools import entries, repository
-from maskserve_tools.entries import TensorType
-from maskserve_tools.repository import Entry
+from maskserve_tools.converting import entries, repository
+from maskserve_tools.converting.entries import TensorType
+from maskserve_tools.converting.repository import Entry
 
 CUT = {"detections": TensorType("FP32", (-1, 20, 6)), "mask_logits": TensorType("FP32", (-1, 20, 80, 80))}
 

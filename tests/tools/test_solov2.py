@@ -17,16 +17,16 @@ from maskserve_server.families import Selection, load_family
 from maskserve_server.postprocess import Instances, postprocess
 from maskserve_server.preprocess import Preprocessor
 from maskserve_server.spec import CoreSpec
-from maskserve_tools.families import solov2
-from maskserve_tools.families.base import CutPoints
-from maskserve_tools.families.recognise import recognise
-from maskserve_tools.onnx_export import export
-from maskserve_tools.paddle_folder import PaddleFolder
-from maskserve_tools.program import weights
-from maskserve_tools.program.cut import cut
-from maskserve_tools.program.legacy import join_sizes
-from maskserve_tools.program.pir import Op, Program
-from maskserve_tools.reference import Reference, ReferenceInstance, _with_one_scale
+from maskserve_tools.converting.families import solov2
+from maskserve_tools.converting.families.base import CutPoints
+from maskserve_tools.converting.families.recognise import recognise
+from maskserve_tools.converting.onnx_export import export
+from maskserve_tools.converting.paddle_folder import PaddleFolder
+from maskserve_tools.converting.program import weights
+from maskserve_tools.converting.program.cut import cut
+from maskserve_tools.converting.program.legacy import join_sizes
+from maskserve_tools.converting.program.pir import Op, Program
+from maskserve_tools.verifying.reference import Reference, ReferenceInstance, _with_one_scale
 
 TINY = "tiny-SOLOv2-320"
 ENGINES = ("openvino", "onnxruntime", "paddle")

@@ -15,14 +15,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskserve_tools.conversion import convert
+    from maskserve_tools.converting.conversion import convert
     from maskserve_tools.serving import serve
     from maskserve_tools.zoo.fetching import fetch
 
 __all__ = ["convert", "fetch", "serve"]
 
 _HOMES = {
-    "convert": "maskserve_tools.conversion",
+    "convert": "maskserve_tools.converting.conversion",
     "fetch": "maskserve_tools.zoo.fetching",
     "serve": "maskserve_tools.serving",
 }

@@ -43,7 +43,7 @@ def test_each_family_names_engines_that_convert_knows() -> None:
 
 
 def test_the_engines_are_in_the_order_in_which_auto_tries_them() -> None:
-    from maskserve_tools.cores import PREFERENCE
+    from maskserve_tools.converting.cores import PREFERENCE
 
     assert {model.family.engines for model in CATALOGUE} == {PREFERENCE}
 

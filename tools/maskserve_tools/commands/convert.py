@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert, saying each step."""
-    from maskserve_tools.conversion import convert
+    from maskserve_tools.converting.conversion import convert
 
     console = Console(stderr=True, highlight=False)
     with console.status("converting") as status:

@@ -16,7 +16,7 @@ from rich.table import Table
 from maskserve.errors import ToolError
 
 if TYPE_CHECKING:
-    from maskserve_tools.verification import PhotoVerdict
+    from maskserve_tools.verifying.verification import PhotoVerdict
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 _EPILOG = """\
@@ -52,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print a table, and say the verdict."""
     from maskserve import create_pipeline
-    from maskserve_tools.verification import check_source, verify
+    from maskserve_tools.verifying.verification import check_source, verify
 
     if not arguments.url:
         check_source(arguments.repository / arguments.name, arguments.source)

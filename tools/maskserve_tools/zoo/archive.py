@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from maskserve.errors import ToolError
-from maskserve_tools.paddle_folder import missing_files
+from maskserve_tools.converting.paddle_folder import missing_files
 
 _MAX_MEMBERS = 1000
 _MAX_BYTES = 4 << 30

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from maskserve.errors import ToolError
-from maskserve_tools.paddle_folder import missing_files
+from maskserve_tools.converting.paddle_folder import missing_files
 
 ENVIRONMENT = "MASKSERVE_CACHE"
 

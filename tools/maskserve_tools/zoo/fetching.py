@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from maskserve.errors import ToolError
-from maskserve_tools.paddle_folder import sha256
+from maskserve_tools.converting.paddle_folder import sha256
 from maskserve_tools.zoo import catalogue
 from maskserve_tools.zoo.archive import BadArchive, unpack
 from maskserve_tools.zoo.cache import CachedModel, cache_folder, file_sizes

@@ -1,0 +1,25 @@
+"""Mask R-CNN and Cascade Mask R-CNN: cut in front of the pasting of the masks into the image."""
+
+from __future__ import annotations
+
+from maskserve_server.families import mask_rcnn
+from maskserve_server.stages import CORE_THRESHOLD
+from maskserve_tools.converting.families.base import CutPoints
+from maskserve_tools.converting.program.pir import Program
+from maskserve_tools.converting.rcnn.build import build
+from maskserve_tools.converting.rcnn.structure import find
+
+
+def recognise(program: Program) -> CutPoints | None:
+    """See `Recogniser`."""
+    rcnn = find(program)
+    if rcnn is None:
+        return None
+    return CutPoints(
+        family=mask_rcnn.MaskRCNN.name,
+        outputs={mask_rcnn.DETECTIONS: rcnn.detections, mask_rcnn.MASKS: rcnn.masks},
+        where="in front of the loop that pastes each instance's probabilities into its box (grid_sample)",
+        settings={"mask_threshold": rcnn.mask_threshold},
+        build_onnx=build,
+        onnx_feeds=(CORE_THRESHOLD,),
+    )

@@ -1,0 +1,1 @@
+"""Holding a served model against Paddle itself."""

@@ -1,0 +1,120 @@
+"""Hold a served answer against what PaddleX answers for the same photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from maskserve.instances import Instances
+from maskserve.masks import Mask
+from maskserve_tools.verifying.reference import ReferenceInstance
+
+# A score may differ by this much between engines, and so move an instance across the threshold.
+SCORE_TOLERANCE = 1e-3
+
+Corner = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The differences on one photo.
+
+    Attributes:
+        matched: instances in both answers.
+        missing: instances that only the reference has, those within `SCORE_TOLERANCE` of the threshold left out.
+        extra: the same, for instances that only the served answer has.
+        score: the largest difference of a score.
+        box: the largest difference of a box's side, in pixels.
+        mask_ious: intersection over union of each matched pair of crop masks.
+    """
+
+    matched: int
+    missing: int
+    extra: int
+    score: float
+    box: float
+    mask_ious: tuple[float, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Same instances, scores within `SCORE_TOLERANCE`, boxes within 0.5 px, masks at least 0.995 (median 0.999)."""
+        masks = not self.mask_ious or (min(self.mask_ious) >= 0.995 and float(np.median(self.mask_ious)) >= 0.999)
+        same = self.missing == 0 and self.extra == 0
+        return same and self.score <= SCORE_TOLERANCE and self.box <= 0.5 and masks
+
+
+def compare(reference: Sequence[ReferenceInstance], served: Instances, threshold: float) -> Comparison:
+    """Match the instances of two answers by class, score and box, and measure how the pairs differ.
+
+    Args:
+        reference: PaddleX's instances.
+        served: the server's.
+        threshold: the score threshold both were asked for.
+    """
+    pairs = _match(reference, served)
+    unmatched = [reference[i].score for i in set(range(len(reference))) - {i for i, _ in pairs}]
+    extra = [float(served.scores[j]) for j in set(range(len(served))) - {j for _, j in pairs}]
+    boxes = [np.abs(served.boxes_xyxy[j] - reference[i].box).max() for i, j in pairs]
+    scores = [abs(float(served.scores[j]) - reference[i].score) for i, j in pairs]
+    return Comparison(
+        matched=len(pairs),
+        missing=sum(abs(score - threshold) > SCORE_TOLERANCE for score in unmatched),
+        extra=sum(abs(score - threshold) > SCORE_TOLERANCE for score in extra),
+        score=max(scores, default=0.0),
+        box=float(max(boxes, default=0.0)),
+        mask_ious=tuple(_pair_iou(reference[i], served.masks[j]) for i, j in pairs),
+    )
+
+
+def _match(reference: Sequence[ReferenceInstance], served: Instances) -> list[tuple[int, int]]:
+    """Pairs of the same object, each used once, the closest first."""
+    distances = [
+        (abs(float(served.scores[j]) - wanted.score) + float(np.abs(served.boxes_xyxy[j] - wanted.box).max()), i, j)
+        for i, wanted in enumerate(reference)
+        for j in range(len(served))
+        if int(served.class_ids[j]) == wanted.label
+    ]
+    pairs: list[tuple[int, int]] = []
+    taken: tuple[set[int], set[int]] = (set(), set())
+    for distance, i, j in sorted(distances):
+        if distance < 5 and i not in taken[0] and j not in taken[1]:
+            pairs.append((i, j))
+            taken[0].add(i)
+            taken[1].add(j)
+    return pairs
+
+
+def mask_iou(one: npt.NDArray[np.uint8], at: Corner, other: npt.NDArray[np.uint8], other_at: Corner) -> float:
+    """Intersection over union of two crops of the same picture.
+
+    Rows and columns that only one of them has are left out: a box whose side lies on .5 may be rounded either way, and
+    PP-YOLOE_seg's canvas is a row short for some heights. Crops whose sides differ by more than a pixel are not the
+    same mask: 0.
+
+    Args:
+        one: a mask, [h, w].
+        at: x and y of its first pixel in the picture.
+        other: another mask.
+        other_at: x and y of its first pixel.
+    """
+    sides = [(at[0], one.shape[1], other_at[0], other.shape[1]), (at[1], one.shape[0], other_at[1], other.shape[0])]
+    if any(abs(a - b) > 1 or abs(a + m - b - n) > 1 for a, m, b, n in sides):
+        return 0.0
+    x, y = (_overlap(*side) for side in sides)
+    a = one[y.start - at[1] : y.stop - at[1], x.start - at[0] : x.stop - at[0]] != 0
+    b = other[y.start - other_at[1] : y.stop - other_at[1], x.start - other_at[0] : x.stop - other_at[0]] != 0
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 1.0
+
+
+def _overlap(start: int, length: int, other: int, other_length: int) -> range:
+    first = max(start, other)
+    return range(first, max(first, min(start + length, other + other_length)))
+
+
+def _pair_iou(wanted: ReferenceInstance, mask: Mask) -> float:
+    corner = round(wanted.box[0]), round(wanted.box[1])
+    return mask_iou(wanted.mask, corner, mask.crop(), mask.box[:2])

@@ -1,0 +1,132 @@
+"""What PaddleX answers: Paddle Inference on the original, uncut folder, followed by PaddleX's own arithmetic.
+
+The yardstick that conversions are held against. Slow and hungry for memory, as the original is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskserve_server.preprocess import Prepared, Preprocessor
+from maskserve_server.windows import extent
+from maskserve_tools.converting.paddle_folder import PaddleFolder
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceInstance:
+    """One instance as PaddleX gives it: its box clipped to the image, its mask cropped at the rounded box.
+
+    SOLOv2 has no boxes and whole masks: there the box is the extent of the mask, and the mask is cropped to it.
+    """
+
+    label: int
+    score: float
+    box: tuple[float, float, float, float]
+    mask: npt.NDArray[np.uint8]
+
+
+class Reference:
+    """The uncut model.
+
+    Args:
+        folder: the Paddle inference folder.
+        threads: how many CPU threads Paddle may use.
+    """
+
+    def __init__(self, folder: PaddleFolder, *, threads: int = 2) -> None:
+        from paddle import inference
+
+        config = inference.Config(str(folder.program), str(folder.weights))
+        config.disable_gpu()
+        config.disable_glog_info()
+        config.disable_mkldnn()
+        config.enable_memory_optim()
+        if folder.program.suffix == ".json":
+            config.enable_new_ir(True)
+        config.enable_new_executor()
+        config.set_cpu_math_library_num_threads(threads)
+        self._predictor = inference.create_predictor(config)
+        self._prepare = Preprocessor(folder.preprocess)
+
+    def predict(self, image: npt.NDArray[np.uint8], threshold: float) -> list[ReferenceInstance]:
+        """The instances of one image, uint8 [height, width, 3] BGR, with a score above `threshold`."""
+        prepared = self._prepare(image)
+        has_boxes = len(self._predictor.get_output_names()) != 4
+        results = self._run(prepared if has_boxes else _with_one_scale(prepared))
+        read = _from_boxes if has_boxes else _from_masks
+        return [found for found in read(results, threshold, prepared.size) if found is not None]
+
+    def _run(self, prepared: Prepared) -> list[npt.NDArray[Any]]:
+        feeds: Mapping[str, npt.NDArray[Any]] = {
+            "image": prepared.image,
+            "im_shape": prepared.im_shape,
+            "scale_factor": prepared.scale_factor,
+        }
+        for name in self._predictor.get_input_names():
+            self._predictor.get_input_handle(name).copy_from_cpu(feeds[name])
+        self._predictor.run()
+        names = self._predictor.get_output_names()
+        return [self._predictor.get_output_handle(name).copy_to_cpu() for name in names]
+
+
+def _with_one_scale(prepared: Prepared) -> Prepared:
+    """Inputs with which SOLOv2's program arrives at the image's own size, where there are such.
+
+    It divides both sides by the vertical scale factor and rounds, which makes the masks of a photo of 2000 x 1500 one
+    column wider. The scale factor serves nothing else there, so one that is right for both sides is given.
+    """
+    sides, resized = np.array(prepared.size), prepared.im_shape[0]
+    low, high = ((sides - 0.5) / resized).max(), ((sides + 0.5) / resized).min()
+    if low >= high:
+        return prepared
+    return replace(prepared, scale_factor=np.full((1, 2), 2 / (low + high), np.float32))
+
+
+def _from_masks(
+    results: Sequence[npt.NDArray[Any]], threshold: float, size: tuple[int, int]
+) -> Iterator[ReferenceInstance | None]:
+    """Of SOLOv2's results: count, classes [n], scores [n], masks [n, height, width], here and there a column wider.
+
+    PaddleX keeps equal scores too. The score 0 is that of the candidate that the program makes up so that its results
+    are never empty.
+    """
+    _, labels, scores, masks = results
+    for label, score, mask in zip(labels, scores, masks[:, : size[0], : size[1]], strict=True):
+        if score >= threshold and score > 0:
+            x0, y0, x1, y1 = extent(mask)
+            box = (float(x0), float(y0), float(x1), float(y1))
+            yield ReferenceInstance(int(label), float(score), box, mask[y0:y1, x0:x1]) if x1 > x0 else None
+
+
+def _from_boxes(
+    results: Sequence[npt.NDArray[Any]], threshold: float, size: tuple[int, int]
+) -> Iterator[ReferenceInstance | None]:
+    """Of the other families' results: rows [n, 6], counts [1], masks [n, height, width]."""
+    rows, counts, masks = results
+    for row, mask in zip(rows[: int(counts[0])], masks, strict=False):
+        if row[1] > threshold and row[0] > -1:
+            yield _instance(row, mask, size)
+
+
+def _instance(row: npt.NDArray[Any], mask: npt.NDArray[Any], size: tuple[int, int]) -> ReferenceInstance | None:
+    """PaddleX's clipping and cropping of one row (class, score, x0, y0, x1, y1); None for an empty box."""
+    height, width = size
+    x0, y0, x1, y1 = max(0, row[2]), max(0, row[3]), min(width, row[4]), min(height, row[5])
+    if x1 <= x0 or y1 <= y0:
+        return None
+    left, top, right, bottom = (int(np.rint(side)) for side in (x0, y0, x1, y1))
+    crop = mask[top:bottom, left:right]
+    return ReferenceInstance(
+        int(row[0]), float(row[1]), (float(x0), float(y0), float(x1), float(y1)), (crop > 0.5).astype(np.uint8)
+    )
+
+
+def open_reference(path: Path, *, threads: int = 2) -> Reference:
+    """The reference of a folder given by its path."""
+    return Reference(PaddleFolder.open(path), threads=threads)

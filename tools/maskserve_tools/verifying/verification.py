@@ -1,0 +1,158 @@
+"""Prove a conversion: the same photos through the original folder in Paddle and through the server."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from maskserve.errors import MaskserveError, ToolError
+from maskserve_tools.converting.paddle_folder import PaddleFolder
+from maskserve_tools.converting.repository import PROVENANCE
+from maskserve_tools.verifying.comparison import Comparison, compare
+
+if TYPE_CHECKING:
+    from maskserve.pipeline import Pipeline
+    from maskserve_tools.verifying.reference import ReferenceInstance
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoVerdict:
+    """What came out for one photo at one threshold.
+
+    Attributes:
+        photo: the file.
+        threshold: the score threshold both sides were asked for.
+        comparison: the differences; None where Paddle itself cannot answer.
+        problem: why there is no comparison.
+    """
+
+    photo: Path
+    threshold: float
+    comparison: Comparison | None
+    problem: str | None = None
+
+    @property
+    def equal(self) -> bool:
+        """Whether the served answer is Paddle's; a photo that Paddle cannot answer proves nothing either way."""
+        return self.comparison is not None and self.comparison.equal
+
+
+def verify(
+    pipeline: Pipeline, source: Path, photos: Sequence[Path], thresholds: Sequence[float]
+) -> Iterator[PhotoVerdict]:
+    """Compare the served answers with Paddle's, photo by photo.
+
+    Args:
+        pipeline: the served model.
+        source: the original Paddle inference folder.
+        photos: image files.
+        thresholds: score thresholds to compare at.
+
+    Yields:
+        a verdict for each photo and threshold.
+
+    Raises:
+        ServerError: the server cannot be used.
+    """
+    with ReferenceProcess(source) as reference:
+        for photo in photos:
+            for threshold in thresholds:
+                wanted = reference.predict(photo, threshold)
+                if isinstance(wanted, str):
+                    yield PhotoVerdict(photo, threshold, None, wanted)
+                    continue
+                (result,) = pipeline.predict(photo, threshold=threshold)
+                yield PhotoVerdict(photo, threshold, compare(wanted, result.instances, threshold))
+
+
+def check_source(entry: Path, source: Path) -> None:
+    """Make sure that a repository entry was converted from a folder.
+
+    Args:
+        entry: the entry's directory.
+        source: the Paddle inference folder.
+
+    Raises:
+        ToolError: the entry is missing, or was converted from other files.
+    """
+    if not (entry / PROVENANCE).is_file():
+        raise ToolError(f"{entry} is not an entry that `maskserve convert` wrote")
+    recorded = json.loads((entry / PROVENANCE).read_text())["source"]["sha256"]
+    found = PaddleFolder.open(source).digests()
+    changed = sorted(name for name, digest in found.items() if recorded.get(name) != digest)
+    if changed:
+        raise ToolError(f"{entry.name} was not converted from {source}: {', '.join(changed)} differ; convert it again")
+
+
+class ReferenceProcess:
+    """Paddle on the original folder, in a process of its own: a large photo can take more memory than there is.
+
+    Args:
+        source: the Paddle inference folder.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self._source = PaddleFolder.open(source).path
+        self._context = multiprocessing.get_context("spawn")
+        self._start()
+
+    def predict(self, photo: Path, threshold: float) -> list[ReferenceInstance] | str:
+        """Paddle's instances, or why it could not answer."""
+        try:
+            self._ours.send((photo, threshold))
+            answer: list[ReferenceInstance] | str = self._ours.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self._stop()
+            self._start()
+            return "Paddle's process was ended, most likely for want of memory"
+        return answer
+
+    def __enter__(self) -> ReferenceProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        self._ours, theirs = self._context.Pipe()
+        self._process = self._context.Process(target=_answer, args=(self._source, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def _stop(self) -> None:
+        self._ours.close()
+        self._process.join(timeout=5)
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+
+
+def _answer(source: Path, requests: Connection[Any, Any]) -> None:
+    """Answer requests until the other side closes."""
+    import warnings
+
+    warnings.simplefilter("ignore")  # Paddle's import has things to say about compilers
+    import cv2
+
+    from maskserve_tools.verifying.reference import open_reference
+
+    reference = open_reference(source)
+    while True:
+        try:
+            photo, threshold = requests.recv()
+        except EOFError:
+            return
+        image = cv2.imread(str(photo))
+        try:
+            answer: Any = f"{photo} cannot be read" if image is None else reference.predict(image, threshold)
+        except (MaskserveError, MemoryError, RuntimeError, OSError, ValueError) as error:
+            answer = f"Paddle failed: {str(error).strip().splitlines()[-1][:200]}"
+        requests.send(answer)
