@@ -110,6 +110,15 @@ def test_converting_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> 
     assert len(provenance["source"]["sha256"]["inference.pdiparams"]) == 64
 
 
+def test_without_the_converters_it_is_said_how_to_get_them(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "find_spec", lambda name: None)
+    with pytest.raises(ToolError, match=r'needs paddle2onnx: pip install "maskserve\[server,convert\]"'):
+        convert(folder, repository=tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
 @needs_paddle
 def test_a_failing_export_leaves_the_repository_as_it_was(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -51,6 +51,8 @@ def make_core(blueprint: Blueprint, scratch: Path, engine: str, precision: str, 
     """
     if precision != "fp32":
         engine = _with_precision(engine, precision)
+    if engine != "paddle":
+        need("paddle2onnx", "converting to ONNX")
     failures: list[str] = []
     for candidate in PREFERENCE if engine == "auto" else (engine,):
         try:
@@ -96,7 +98,6 @@ def _files(blueprint: Blueprint, scratch: Path, engine: str, report: Report) -> 
         return blueprint.write_piece(scratch)
     target = scratch / "core.onnx"
     if not target.exists():
-        need("paddle2onnx", "converting to ONNX")
         report("exporting the core to ONNX")
         _export(blueprint, scratch, target)
     return (target,)
