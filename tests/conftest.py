@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from maskserve_tools.serving import Server
+
 ROOT = Path(__file__).parent.parent
+DEMO = "people"
 
 
 def _shared() -> Path | None:
@@ -52,3 +57,26 @@ def photos(shared: Path) -> list[Path]:
 def demo_model() -> Path:
     """The Paddle folder of the demo model."""
     return ROOT / "demo" / "model"
+
+
+@pytest.fixture(scope="session")
+def demo_repository(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model, converted in both layouts."""
+    for module in ("paddle2onnx", "openvino"):
+        pytest.importorskip(module, reason=f"converting needs {module}", exc_type=ImportError)
+    from maskserve_tools import convert
+
+    repository = tmp_path_factory.mktemp("demo") / "model_repository"
+    convert(demo_model, repository=repository, name=DEMO)
+    convert(demo_model, repository=repository, name=f"{DEMO}-single", layout="single")
+    return repository
+
+
+@pytest.fixture(scope="session")
+def server(demo_repository: Path) -> Iterator[Server]:
+    """One real tritonserver with the demo model, for everything that needs one."""
+    pytest.importorskip("pytriton", reason="the embedded server needs nvidia-pytriton", exc_type=ImportError)
+    from maskserve_tools import serve
+
+    with serve(demo_repository) as running:
+        yield running
