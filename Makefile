@@ -14,7 +14,7 @@ help:  ## say what there is
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[server,convert,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[server,convert,gateway,dev]"
 	touch $(READY)
 
 demo: $(READY)  ## convert the demo model, serve it, segment photos, save the pictures

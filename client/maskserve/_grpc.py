@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from maskserve._failures import ServedModel, from_status, missing_model
@@ -33,7 +34,6 @@ class GrpcTransport:
         self._process = 0
         self._channel: Any = None
         self._stub: Any = None
-        self._metadata = tuple((name.lower(), value) for name, value in endpoint.headers.items())
 
     @property
     def url(self) -> str:
@@ -50,7 +50,7 @@ class GrpcTransport:
             message.raw_input_contents.append(tensor.data)
         for name in OUTPUTS:
             message.outputs.add(name=name)
-        answer = self._call("ModelInfer", message, model)
+        answer = self._call("ModelInfer", message, model, request.headers)
         if len(answer.outputs) != len(answer.raw_output_contents):
             raise InferenceFailed("the answer does not carry its tensors in raw form")
         return [
@@ -81,13 +81,14 @@ class GrpcTransport:
             if channel is not None and self._process == os.getpid():
                 channel.close()
 
-    def _call(self, method: str, message: Any, model: str) -> Any:
+    def _call(self, method: str, message: Any, model: str, headers: Mapping[str, str] = MappingProxyType({})) -> Any:
         import grpc
 
+        metadata = [(name.lower(), value) for name, value in {**self._endpoint.headers, **headers}.items()]
         try:
             with fork_gate.request():
                 stub = self._open()
-                return getattr(stub, method)(message, timeout=self._endpoint.timeout, metadata=self._metadata)
+                return getattr(stub, method)(message, timeout=self._endpoint.timeout, metadata=metadata)
         except grpc.RpcError as error:
             mapped = from_status(error.code().name, error.details() or "", self.url, model)
         except ValueError as error:  # the channel was closed by another thread

@@ -48,7 +48,11 @@ class HttpTransport:
         """The output tensors for one image."""
         header, tensors = _request_header(request)
         body = b"".join([header, *(tensor.data for tensor in tensors)])
-        headers = {_HEADER_LENGTH: str(len(header)), "Content-Type": "application/octet-stream"}
+        headers = {
+            **request.headers,
+            _HEADER_LENGTH: str(len(header)),
+            "Content-Type": "application/octet-stream",
+        }
         try:
             answer, length = self._call("POST", f"/v2/models/{quote(model, safe='')}/infer", model, body, headers)
         except ModelNotFound:

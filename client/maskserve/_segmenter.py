@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from maskserve._generations import generation_named
@@ -22,7 +22,7 @@ from maskserve.errors import (
 from maskserve.results import Failure, InstanceSegResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from maskserve._pictures import Picture
     from maskserve._transport import Transport
@@ -47,6 +47,7 @@ class Query:
     class_ids: tuple[int, ...] | None
     width: int
     on_error: OnError
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -82,6 +83,7 @@ class Segmenter:
         class_ids: Iterable[int] | None,
         labels: Iterable[str] | None,
         on_error: OnError,
+        headers: Mapping[str, str] | None = None,
     ) -> Query:
         """Check the arguments of a `predict`, and learn of the server what it knows about its classes.
 
@@ -94,7 +96,7 @@ class Segmenter:
         width = max(self.concurrency, checked_batch_size(batch_size))
         threshold = checked_threshold(self.threshold if threshold is None else threshold)
         chosen = self.model.class_ids(class_ids, labels)
-        return Query(self.model.name, self.model.labels, threshold, chosen, width, on_error)
+        return Query(self.model.name, self.model.labels, threshold, chosen, width, on_error, dict(headers or {}))
 
     def attempt(self, query: Query, picture: Picture) -> InstanceSegResult | Failure:
         """The result for a picture, or what is wrong with it.
@@ -103,7 +105,7 @@ class Segmenter:
             ServerError: it is the server's trouble, not the picture's.
         """
         try:
-            request = ImageRequest(picture.encoded(), query.threshold, query.class_ids)
+            request = ImageRequest(picture.encoded(), query.threshold, query.class_ids, query.headers)
             instances = read_answer(self._ask(query.model, request), query.labels)
         except _PICTURE_ERRORS as error:
             return Failure(picture.input_path, _located(error, picture))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +49,13 @@ class ImageRequest:
         image: an encoded image file.
         threshold: instances must score higher; None for the model's own.
         class_ids: keep only these classes; None for all.
+        headers: sent along with this request; gRPC calls them metadata.
     """
 
     image: bytes
     threshold: float | None = None
     class_ids: tuple[int, ...] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def tensors(self) -> list[Tensor]:
         """The inputs of the contract that this request fills."""

@@ -14,7 +14,7 @@ from maskserve._inputs import pictures
 from maskserve._segmenter import OnError, wanted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from maskserve._pictures import Picture
     from maskserve.pipeline import Pipeline
@@ -41,6 +41,7 @@ class AsyncPipeline:
         class_ids: Iterable[int] | None = ...,
         labels: Iterable[str] | None = ...,
         on_error: Literal["raise", "skip"] = ...,
+        headers: Mapping[str, str] | None = ...,
     ) -> AsyncIterator[InstanceSegResult]: ...
     @overload
     def predict(
@@ -52,6 +53,7 @@ class AsyncPipeline:
         class_ids: Iterable[int] | None = ...,
         labels: Iterable[str] | None = ...,
         on_error: Literal["return"],
+        headers: Mapping[str, str] | None = ...,
     ) -> AsyncIterator[InstanceSegResult | Failure]: ...
     async def predict(
         self,
@@ -62,6 +64,7 @@ class AsyncPipeline:
         class_ids: Iterable[int] | None = None,
         labels: Iterable[str] | None = None,
         on_error: OnError = "raise",
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[InstanceSegResult | Failure]:
         """Segment pictures, one result for each, in the order of the input. Nothing happens before the iteration.
 
@@ -72,6 +75,7 @@ class AsyncPipeline:
             class_ids: keep only these classes.
             labels: keep only the classes of these names.
             on_error: "raise", "skip" or "return".
+            headers: sent with these requests.
 
         Yields:
             results.
@@ -82,7 +86,13 @@ class AsyncPipeline:
         """
         segmenter = self._pipeline._segmenter
         query = await asyncio.to_thread(
-            segmenter.query, batch_size, threshold=threshold, class_ids=class_ids, labels=labels, on_error=on_error
+            segmenter.query,
+            batch_size,
+            threshold=threshold,
+            class_ids=class_ids,
+            labels=labels,
+            on_error=on_error,
+            headers=headers,
         )
         outcomes = in_order_async(partial(segmenter.attempt, query), _pictures(input), query.width)
         async with aclosing(outcomes):

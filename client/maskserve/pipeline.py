@@ -13,7 +13,7 @@ from maskserve._segmenter import OnError, Segmenter, wanted
 from maskserve.results import Failure, InstanceSegResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from maskserve._transport import Transport
 
@@ -62,6 +62,7 @@ class Pipeline:
         class_ids: Iterable[int] | None = ...,
         labels: Iterable[str] | None = ...,
         on_error: Literal["raise", "skip"] = ...,
+        headers: Mapping[str, str] | None = ...,
     ) -> Iterator[InstanceSegResult]: ...
     @overload
     def predict(
@@ -73,6 +74,7 @@ class Pipeline:
         class_ids: Iterable[int] | None = ...,
         labels: Iterable[str] | None = ...,
         on_error: Literal["return"],
+        headers: Mapping[str, str] | None = ...,
     ) -> Iterator[InstanceSegResult | Failure]: ...
     def predict(
         self,
@@ -83,6 +85,7 @@ class Pipeline:
         class_ids: Iterable[int] | None = None,
         labels: Iterable[str] | None = None,
         on_error: OnError = "raise",
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[InstanceSegResult | Failure]:
         """Segment pictures, one result for each, in the order of the input. Nothing happens before the iteration.
 
@@ -96,6 +99,7 @@ class Pipeline:
             labels: keep only the classes of these names (with `class_ids`: those, too).
             on_error: what to do about a picture that cannot be segmented: "raise" the error, "skip" it, or "return" a
                 `Failure` in its place. Where the server itself is the trouble, the error is always raised.
+            headers: sent with these requests, besides the pipeline's own; gRPC calls them metadata.
 
         Yields:
             results.
@@ -105,7 +109,7 @@ class Pipeline:
             ServerError: the server is not there, has no such model, or failed.
         """
         query = self._segmenter.query(
-            batch_size, threshold=threshold, class_ids=class_ids, labels=labels, on_error=on_error
+            batch_size, threshold=threshold, class_ids=class_ids, labels=labels, on_error=on_error, headers=headers
         )
         for outcome in in_order(partial(self._segmenter.attempt, query), pictures(input), query.width):
             if wanted(outcome, on_error):

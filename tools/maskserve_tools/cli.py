@@ -9,7 +9,7 @@ from importlib import import_module
 
 from maskserve.errors import MaskserveError
 
-COMMANDS = ("models", "fetch", "convert", "serve", "predict", "verify")
+COMMANDS = ("models", "fetch", "convert", "serve", "gateway", "predict", "verify")
 
 
 def build_parser() -> argparse.ArgumentParser:

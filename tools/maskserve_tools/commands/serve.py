@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("repository", nargs="?", default="model_repository", metavar="REPOSITORY", type=Path)
     for name, default in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
         help_text = f"port to listen on, or auto for a free one (default {default})"
-        parser.add_argument(f"--{name}-port", type=_port, default=default, metavar="N", help=help_text)
+        parser.add_argument(f"--{name}-port", type=port, default=default, metavar="N", help=help_text)
     parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (default 127.0.0.1)")
     parser.add_argument(
         "--model", action="append", dest="models", metavar="NAME", help="serve only this model; may be repeated"
@@ -44,10 +44,10 @@ def run(args: argparse.Namespace) -> int:
         ToolError: the server could not be started, or ended by itself.
     """
     try:
-        _listen_to_signals()
+        listen_to_signals()
         from maskserve_tools.serving import serve
 
-        _say(f"maskserve: starting tritonserver on {args.repository}")
+        say(f"maskserve: starting tritonserver on {args.repository}")
         with serve(
             args.repository,
             http_port=args.http_port,
@@ -61,11 +61,11 @@ def run(args: argparse.Namespace) -> int:
             _announce(server, args.host)
             _wait(server)
     except KeyboardInterrupt:
-        _say("maskserve: stopped")
+        say("maskserve: stopped")
     return 0
 
 
-def _listen_to_signals() -> None:
+def listen_to_signals() -> None:
     """Let each signal that asks to stop do so in the same way, as KeyboardInterrupt."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
@@ -76,14 +76,14 @@ def _announce(server: Server, host: str) -> None:
     from maskserve_tools.serving.ports import is_loopback, resolve_host
     from maskserve_tools.serving.triton_wheel import RELEASE
 
-    _say(f"maskserve: ready, every model answered. Models: {', '.join(server.models)}")
+    say(f"maskserve: ready, every model answered. Models: {', '.join(server.models)}")
     for name, url in (("gRPC", server.grpc_url), ("HTTP", server.http_url), ("metrics", server.metrics_url)):
-        _say(f"  {name:<8} {url}")
-    _say(f"This is tritonserver {RELEASE}: an old release with published vulnerabilities,")
-    _say("for development and trusted networks only.")
+        say(f"  {name:<8} {url}")
+    say(f"This is tritonserver {RELEASE}: an old release with published vulnerabilities,")
+    say("for development and trusted networks only.")
     if not is_loopback(resolve_host(host)):
-        _say(f"WARNING: with --host {host} it can be reached from outside this machine. That is at your own risk.")
-    _say("Ctrl-C stops it.")
+        say(f"WARNING: with --host {host} it can be reached from outside this machine. That is at your own risk.")
+    say("Ctrl-C stops it.")
 
 
 def _wait(server: Server) -> None:
@@ -91,7 +91,8 @@ def _wait(server: Server) -> None:
     raise ToolError(f"tritonserver ended by itself (exit code {code}):{server.log_tail()}")
 
 
-def _port(text: str) -> int:
+def port(text: str) -> int:
+    """A port on the command line; auto is 0, a free one."""
     if text == "auto":
         return 0
     if text.isascii() and text.isdigit() and int(text) <= 65535:
@@ -99,5 +100,6 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535, or auto for a free one")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell the person at the terminal, at once."""
     print(line, file=sys.stdout, flush=True)

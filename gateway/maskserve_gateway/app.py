@@ -1,0 +1,133 @@
+"""The application: its routes, and what becomes of errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from maskserve.errors import MaskserveError
+from maskserve_gateway import page, segmentation
+from maskserve_gateway.envelope import answer
+from maskserve_gateway.metrics import CONTENT_TYPE
+from maskserve_gateway.observing import CLIENT_GONE, Observer, exchange_of
+from maskserve_gateway.refusals import Refusal, refusal_for
+from maskserve_gateway.schema import HealthEnvelope, ServiceInfo, error_responses
+from maskserve_gateway.service import Service
+from maskserve_gateway.settings import Settings, handed_down
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from maskserve._transport import Transport
+
+_log = logging.getLogger("maskserve.gateway")
+_SPARE_THREADS = 8
+_ROUTES = frozenset({segmentation.PATH, "/health", "/metrics", "/info", "/openapi.json", "/"})
+_router = APIRouter()
+
+
+def create_app(settings: Settings | None = None, transport: Transport | None = None) -> FastAPI:
+    """The gateway as an ASGI application.
+
+    Args:
+        settings: how it behaves; None for those that the parent of a worker process left.
+        transport: the way to the servers; None opens one to each URL of the settings.
+
+    Raises:
+        InvalidParameter: the settings make no sense.
+    """
+    service = Service(settings or handed_down(), transport)
+    app = FastAPI(
+        title="maskserve gateway",
+        description="Instance segmentation in PaddleX's envelope.",
+        version="1",
+        docs_url=None,  # FastAPI's pages load their scripts from other hosts
+        redoc_url=None,
+        lifespan=_lifespan,
+    )
+    app.state.service = service
+    app.include_router(segmentation.router)
+    app.include_router(_router)
+    if service.settings.page:
+        page.mount(app)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # each is given its own kind
+    app.add_middleware(Observer, metrics=service.metrics, routes=_ROUTES)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    threads = ThreadPoolExecutor(service.settings.max_concurrent + _SPARE_THREADS, thread_name_prefix="gateway")
+    asyncio.get_running_loop().set_default_executor(threads)
+    yield
+    await service.close()
+
+
+@_router.get(
+    "/health", response_model=HealthEnvelope, operation_id="checkHealth", responses=error_responses(502, 503, 504)
+)
+async def health(request: Request) -> Response:
+    """Whether the model has answered lately; it is asked when that is not known."""
+    await request.app.state.service.health.check()
+    return answer(exchange_of(request).log_id, 0, "Healthy")
+
+
+@_router.get("/info", responses=error_responses(502, 503, 504), operation_id="info")
+async def info(request: Request) -> ServiceInfo:
+    """The model, its classes, and the limits of this service."""
+    service: Service = request.app.state.service
+    return await service.info()
+
+
+@_router.get("/metrics", include_in_schema=False)
+def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    return Response(request.app.state.service.metrics.render(), media_type=CONTENT_TYPE)
+
+
+def _refused(request: Request, refusal: Refusal) -> Response:
+    service: Service = request.app.state.service
+    if service.settings.strict_paddlex and not refusal.paddlex:
+        refusal = Refusal(500, "Internal server error", refusal.headers)
+    return answer(exchange_of(request).log_id, refusal.status, refusal.message, refusal.headers)
+
+
+async def _on_refusal(request: Request, refusal: Refusal) -> Response:
+    return _refused(request, refusal)
+
+
+async def _on_known(request: Request, error: MaskserveError) -> Response:
+    exchange_of(request).reason = error.message
+    return _refused(request, refusal_for(error))
+
+
+async def _on_http(request: Request, error: HTTPException) -> Response:
+    return _refused(request, Refusal(error.status_code, str(error.detail), error.headers or {}))
+
+
+async def _on_gone(request: Request, _: ClientDisconnect) -> Response:
+    return _refused(request, Refusal(CLIENT_GONE, "the client is gone"))
+
+
+async def _on_unknown(request: Request, error: Exception) -> Response:
+    _log.error("logId=%s: %s", exchange_of(request).log_id, type(error).__name__)
+    return _refused(request, Refusal(500, "Internal server error"))
+
+
+_HANDLERS = {
+    Refusal: _on_refusal,
+    MaskserveError: _on_known,
+    HTTPException: _on_http,
+    ClientDisconnect: _on_gone,
+    Exception: _on_unknown,
+}

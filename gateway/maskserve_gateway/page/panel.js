@@ -1,0 +1,103 @@
+/** What stands beside the picture: how many there are, the score slider with its ticks, sizes and times. */
+
+import { instances as counted, size, time } from "./words.js";
+
+/** @typedef {import("./stage.js").Stage["content"]} Content */
+
+const byId = (id) => document.getElementById(id);
+const slider = /** @type {HTMLInputElement} */ (byId("threshold"));
+
+/**
+ * A tick on the slider for each instance's score.
+ * @param {import("./instances.js").Instance[]} instances
+ * @param {number} lowest score that was asked for
+ */
+export function showScores(instances, lowest) {
+  slider.min = String(lowest);
+  const ticks = instances.map((instance) => {
+    const tick = document.createElement("i");
+    tick.style.setProperty("--at", String((instance.score - lowest) / (1 - lowest)));
+    tick.style.setProperty("--colour", instance.colour);
+    return tick;
+  });
+  byId("ticks").replaceChildren(...ticks);
+}
+
+/** @param {number} threshold */
+export function showThreshold(threshold) {
+  slider.value = String(threshold);
+  byId("threshold-value").textContent = threshold.toFixed(2);
+}
+
+/**
+ * The number of instances, and what to do where none is left.
+ * @param {Content} content
+ * @param {import("./instances.js").Instance[]} all
+ * @param {number} threshold
+ */
+export function showCount({ shown, isolated }, all, threshold) {
+  byId("count").textContent = heading(shown, isolated, all);
+  byId("everything").hidden = isolated === null;
+  byId("none").hidden = shown.length > 0;
+  byId("lower").hidden = all.length === 0;
+  byId("none-text").textContent = all.length
+    ? `None scores above ${threshold.toFixed(2)}. The surest has ${all[0].score.toFixed(2)}.`
+    : "The model found nothing it knows in this photo.";
+  document.querySelectorAll(".downloads button").forEach((button) => {
+    /** @type {HTMLButtonElement} */ (button).disabled = false;
+  });
+}
+
+/**
+ * @param {import("./instances.js").Instance[]} shown
+ * @param {import("./instances.js").Instance | null} isolated
+ * @param {import("./instances.js").Instance[]} all
+ */
+function heading(shown, isolated, all) {
+  if (isolated) return `1 of ${shown.length} isolated`;
+  return shown.length < all.length ? `${shown.length} of ${counted(all.length)}` : counted(all.length);
+}
+
+/** Before there is an answer. */
+export function showNothing() {
+  byId("count").textContent = "Instances";
+  byId("everything").hidden = true;
+  byId("none").hidden = true;
+  byId("ticks").replaceChildren();
+  document.querySelectorAll(".downloads button").forEach((button) => {
+    /** @type {HTMLButtonElement} */ (button).disabled = true;
+  });
+}
+
+/**
+ * Sizes, and times where there is an answer.
+ * @param {import("./photo.js").Photo} photo
+ * @param {import("./service.js").Answer | null} answer
+ */
+export function showFacts(photo, answer) {
+  const facts = [["Photo", `${photo.width} × ${photo.height} px, ${size(photo.file.size)}`]];
+  if (answer) facts.push(["Sent", size(answer.sentBytes)], ["Round trip", time(answer.milliseconds)]);
+  byId("facts").replaceChildren(...facts.map(([name, value]) => makeFact(name, value)));
+}
+
+/**
+ * @param {string} name
+ * @param {string} value
+ */
+function makeFact(name, value) {
+  const item = document.createElement("li");
+  const strong = document.createElement("b");
+  strong.textContent = value;
+  item.append(`${name} `, strong);
+  return item;
+}
+
+/**
+ * What the picture shows, for people who do not see it.
+ * @param {Content} content
+ */
+export function describe({ shown, isolated }) {
+  const named = (isolated ? [isolated] : shown).map(({ label, score }) => `${label} ${score.toFixed(2)}`);
+  const what = isolated ? "one instance isolated" : `${counted(shown.length)} outlined`;
+  byId("canvas").setAttribute("aria-label", `The photo, ${what}${named.length ? `: ${named.join(", ")}` : ""}`);
+}

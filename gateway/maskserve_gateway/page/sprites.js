@@ -1,0 +1,94 @@
+/** Masks as small pictures: a filled shape and its outline, at the size at which they are drawn. */
+
+/**
+ * @typedef {object} Sprite
+ * @property {number} x where its left edge goes, in pixels of the drawing
+ * @property {number} y
+ * @property {HTMLCanvasElement} body the mask, filled with the instance's colour
+ * @property {HTMLCanvasElement} rim a line around it
+ * @property {HTMLCanvasElement} halo a wider, white line around it
+ */
+
+const DIRECTIONS = 16;
+
+/**
+ * @param {import("./instances.js").Instance} instance
+ * @param {number} scale pixels of the drawing for each of the photo
+ * @param {number} line width of the outline in pixels of the drawing
+ * @returns {Sprite}
+ */
+export function makeSprite(instance, scale, line) {
+  const coverage = instance.mask.coverage(Math.min(scale, 1));
+  const enlarged = Math.max(scale, 1);
+  const margin = Math.ceil(2 * line) + 1;
+  const x = Math.floor(coverage.x * enlarged) - margin;
+  const y = Math.floor(coverage.y * enlarged) - margin;
+  const width = Math.ceil(coverage.width * enlarged) + 2 * margin + 1;
+  const height = Math.ceil(coverage.height * enlarged) + 2 * margin + 1;
+  const [body, context] = makeCanvas(width, height);
+  context.imageSmoothingQuality = "high";
+  const flat = paintedCoverage(coverage, instance.colour);
+  const corner = [coverage.x * enlarged - x, coverage.y * enlarged - y];
+  context.drawImage(flat, corner[0], corner[1], flat.width * enlarged, flat.height * enlarged);
+  const rim = outline(body, line, instance.colour);
+  let halo = null;
+  return {
+    x,
+    y,
+    body,
+    rim,
+    get halo() {
+      halo ??= outline(body, 2 * line, "#ffffff");
+      return halo;
+    },
+  };
+}
+
+/**
+ * @param {number} width
+ * @param {number} height
+ * @returns {[HTMLCanvasElement, CanvasRenderingContext2D]}
+ */
+export function makeCanvas(width, height) {
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, width);
+  canvas.height = Math.max(1, height);
+  return [canvas, canvas.getContext("2d")];
+}
+
+/**
+ * @param {import("./mask.js").Coverage} coverage
+ * @param {string} colour as #rrggbb
+ * @returns {HTMLCanvasElement}
+ */
+function paintedCoverage(coverage, colour) {
+  const [canvas, context] = makeCanvas(coverage.width, coverage.height);
+  const pixels = context.createImageData(canvas.width, canvas.height);
+  const code = parseInt(colour.slice(1), 16);
+  coverage.alpha.forEach((alpha, at) => {
+    if (alpha) pixels.data.set([code >> 16, (code >> 8) & 255, code & 255, alpha], 4 * at);
+  });
+  context.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+/**
+ * What the shape covers when it is moved about by `width`, without the shape.
+ * @param {HTMLCanvasElement} body
+ * @param {number} width
+ * @param {string} colour
+ * @returns {HTMLCanvasElement}
+ */
+function outline(body, width, colour) {
+  const [canvas, context] = makeCanvas(body.width, body.height);
+  for (let step = 0; step < DIRECTIONS; step++) {
+    const angle = (2 * Math.PI * step) / DIRECTIONS;
+    context.drawImage(body, width * Math.cos(angle), width * Math.sin(angle));
+  }
+  context.globalCompositeOperation = "destination-out";
+  context.drawImage(body, 0, 0);
+  context.globalCompositeOperation = "source-in";
+  context.fillStyle = colour;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  return canvas;
+}
