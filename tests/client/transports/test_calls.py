@@ -1,0 +1,64 @@
+"""What is asked and answered, over both protocols."""
+
+import pytest
+from tests.client.transports.conftest import INDEX
+
+from maskserve import create_pipeline
+from maskserve._transport import open_transport, parse_url
+from maskserve.errors import (
+    ImageTooLarge,
+    InferenceFailed,
+    InvalidImage,
+    ModelNotFound,
+    ModelNotReady,
+    RequestTimeout,
+    ServerError,
+)
+
+
+def test_a_pipeline_over_the_wire(service, grey):
+    with create_pipeline("tiny", url=service.url, headers={"Authorization": "Bearer word"}) as pipeline:
+        results = list(pipeline.predict([grey(n, 5 + n, 9) for n in range(12)], threshold=0.0))
+    assert [round(float(result.scores[0]) * 255) for result in results] == list(range(12))
+    assert [result["boxes"][0]["coordinate"] for result in results] == [[0, 0, 9, 5 + n] for n in range(12)]
+    assert {headers.get("authorization") or headers.get("Authorization") for headers in service.headers} == {
+        "Bearer word"
+    }
+
+
+def test_nothing_found(service, answer, grey):
+    service.answer = lambda _: answer([], (6, 8))
+    (result,) = create_pipeline("tiny", url=service.url).predict(grey())
+    assert (result["boxes"], len(result["masks"])) == ([], 0)
+
+
+ERRORS = {
+    "hostile": (InvalidImage, "^the file is damaged$"),
+    "crowded": (ModelNotReady, "its queue is full"),
+    "late": (RequestTimeout, "waited too long"),
+    "dead": (ModelNotReady, "its process has died"),
+    "odd": (InferenceFailed, "something else"),
+    "large": (ImageTooLarge, "too large"),
+    "secret": (ServerError, "not for you"),
+    "broken": (ModelNotReady, "broken at .* is UNAVAILABLE: no such file: weights"),
+    "nope": (ModelNotFound, "no model 'nope'; it has broken, tiny$"),
+    "strange": (InferenceFailed, "no BOXES"),
+}
+
+
+@pytest.mark.parametrize(("model", "error", "message"), [(name, *rest) for name, rest in ERRORS.items()], ids=ERRORS)
+def test_refusals_have_their_errors(service, grey, model, error, message):
+    with create_pipeline(model, url=service.url) as pipeline, pytest.raises(error, match=message) as caught:
+        list(pipeline.predict(grey()))
+    assert type(caught.value) is error
+
+
+def test_the_models_of_the_server(service):
+    transport = open_transport(parse_url(service.url))
+    assert [(model.name, model.state) for model in transport.models()] == [m[:2] for m in INDEX]
+    transport.close()
+
+
+def test_no_answer_in_time(service, grey):
+    with pytest.raises(RequestTimeout, match="timeout= allows more"):
+        list(create_pipeline("slow", url=service.url, timeout=0.1).predict(grey()))
