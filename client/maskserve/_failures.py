@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from maskserve._transport import Transport
 
+class RegionRefused(ServerError):
+    """The server cannot have an image in shared memory. Not for users: the image is sent to it instead."""
+
+
 # By gRPC status name and by HTTP status; what is in neither is a failed inference.
 _KINDS: dict[str | int, type[MaskserveError]] = {
     "NOT_FOUND": ModelNotFound,
@@ -46,6 +50,7 @@ _PHRASES: tuple[tuple[str, type[MaskserveError], str], ...] = (
     ("Request timeout expired", RequestTimeout, "it waited too long in the server's queue"),
     ("Stub process", ModelNotReady, "its process has died; restart the server"),
     ("is not ready", ModelNotReady, "look into the server's log"),
+    ("Unable to find shared memory region", RegionRefused, "send the image instead"),
 )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maskserve._transport import Endpoint
-    from maskserve._wire import ImageRequest
+    from maskserve._wire import ImageRequest, Region
 
 _MAX_REQUEST = 2**31 - 1
 _MAX_ANSWER = 64 << 20
@@ -40,17 +40,9 @@ class GrpcTransport:
         """Where the server is."""
         return self._endpoint.url
 
-    def infer(self, model: str, request: ImageRequest) -> Sequence[Tensor]:
-        """The output tensors for one image."""
-        from tritonclient.grpc import service_pb2 as pb
-
-        message = pb.ModelInferRequest(model_name=model)
-        for tensor in request.tensors():
-            message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-            message.raw_input_contents.append(tensor.data)
-        for name in OUTPUTS:
-            message.outputs.add(name=name)
-        answer = self._call("ModelInfer", message, model, request.headers)
+    def infer(self, model: str, request: ImageRequest, region: Region | None = None) -> Sequence[Tensor]:
+        """The output tensors for one image, which is in `region` if there is one."""
+        answer = self._call("ModelInfer", _infer_request(model, request.tensors(region)), model, request.headers)
         if len(answer.outputs) != len(answer.raw_output_contents):
             raise InferenceFailed("the answer does not carry its tensors in raw form")
         return [
@@ -73,6 +65,27 @@ class GrpcTransport:
 
         answer = self._call("RepositoryIndex", pb.RepositoryIndexRequest(), "the repository index")
         return [ServedModel(entry.name, entry.state, entry.reason) for entry in answer.models]
+
+    def server_version(self) -> str:
+        """Triton's version."""
+        from tritonclient.grpc import service_pb2 as pb
+
+        version: str = self._call("ServerMetadata", pb.ServerMetadataRequest(), "the version").version
+        return version
+
+    def register(self, region: Region) -> None:
+        """Let the server map a region."""
+        from tritonclient.grpc import service_pb2 as pb
+
+        request = pb.SystemSharedMemoryRegisterRequest(name=region.name, key=f"/{region.name}", byte_size=region.size)
+        self._call("SystemSharedMemoryRegister", request, "shared memory")
+
+    def unregister(self, region: Region) -> None:
+        """Let the server unmap a region."""
+        from tritonclient.grpc import service_pb2 as pb
+
+        request = pb.SystemSharedMemoryUnregisterRequest(name=region.name)
+        self._call("SystemSharedMemoryUnregister", request, "shared memory")
 
     def close(self) -> None:
         """Close the channel; calls under way end with `ServerUnavailable`."""
@@ -106,6 +119,22 @@ class GrpcTransport:
                 self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
                 self._process = os.getpid()
             return self._stub
+
+
+def _infer_request(model: str, tensors: Sequence[Tensor]) -> Any:
+    from tritonclient.grpc import service_pb2 as pb
+
+    message = pb.ModelInferRequest(model_name=model)
+    for tensor in tensors:
+        entry = message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        if tensor.region is None:
+            message.raw_input_contents.append(tensor.data)
+        else:
+            entry.parameters["shared_memory_region"].string_param = tensor.region.name
+            entry.parameters["shared_memory_byte_size"].int64_param = tensor.region.size
+    for name in OUTPUTS:
+        message.outputs.add(name=name)
+    return message
 
 
 def _open_channel(endpoint: Endpoint) -> Any:

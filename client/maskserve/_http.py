@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from maskserve._transport import Endpoint
-    from maskserve._wire import ImageRequest
+    from maskserve._wire import ImageRequest, Region
 
 Connection = http.client.HTTPConnection
 Exchange = tuple[http.client.HTTPResponse, bytes]
 
 _MAX_ANSWER = 64 << 20
 _HEADER_LENGTH = "Inference-Header-Content-Length"
+_REGIONS = "/v2/systemsharedmemory/region"
 
 
 class HttpTransport:
@@ -44,9 +45,10 @@ class HttpTransport:
         """Where the server is."""
         return self._endpoint.url
 
-    def infer(self, model: str, request: ImageRequest) -> Sequence[Tensor]:
-        """The output tensors for one image."""
-        header, tensors = _request_header(request)
+    def infer(self, model: str, request: ImageRequest, region: Region | None = None) -> Sequence[Tensor]:
+        """The output tensors for one image, which is in `region` if there is one."""
+        tensors = request.tensors(region)
+        header = _request_header(tensors)
         body = b"".join([header, *(tensor.data for tensor in tensors)])
         headers = {
             **request.headers,
@@ -74,6 +76,20 @@ class HttpTransport:
             return [ServedModel(m["name"], m.get("state", ""), m.get("reason", "")) for m in json.loads(answer)]
         except (ValueError, TypeError, KeyError) as error:
             raise InferenceFailed(f"{self.url} sent a repository index that cannot be read ({error!r})") from None
+
+    def server_version(self) -> str:
+        """Triton's version."""
+        answer, _ = self._call("GET", "/v2", "the version")
+        return str(_read_object(answer).get("version"))
+
+    def register(self, region: Region) -> None:
+        """Let the server map a region."""
+        place = {"key": f"/{region.name}", "offset": 0, "byte_size": region.size}
+        self._call("POST", f"{_REGIONS}/{region.name}/register", "shared memory", json.dumps(place).encode())
+
+    def unregister(self, region: Region) -> None:
+        """Let the server unmap a region."""
+        self._call("POST", f"{_REGIONS}/{region.name}/unregister", "shared memory", b"")
 
     def close(self) -> None:
         """Close the connections; calls under way end with `ServerUnavailable`."""
@@ -142,14 +158,18 @@ def _trust(ca_file: str | None) -> ssl.SSLContext:
         raise InvalidParameter(f"the certificate file {ca_file} cannot be read: {error.strerror or error}") from None
 
 
-def _request_header(request: ImageRequest) -> tuple[bytes, list[Tensor]]:
-    tensors = request.tensors()
+def _request_header(tensors: Sequence[Tensor]) -> bytes:
     inputs = [
-        {"name": t.name, "datatype": t.datatype, "shape": t.shape, "parameters": {"binary_data_size": len(t.data)}}
-        for t in tensors
+        {"name": t.name, "datatype": t.datatype, "shape": t.shape, "parameters": _place_of_data(t)} for t in tensors
     ]
     outputs = [{"name": name, "parameters": {"binary_data": True}} for name in OUTPUTS]
-    return json.dumps({"inputs": inputs, "outputs": outputs}).encode(), tensors
+    return json.dumps({"inputs": inputs, "outputs": outputs}).encode()
+
+
+def _place_of_data(tensor: Tensor) -> dict[str, Any]:
+    if tensor.region is None:
+        return {"binary_data_size": len(tensor.data)}
+    return {"shared_memory_region": tensor.region.name, "shared_memory_byte_size": tensor.region.size}
 
 
 def _read_tensors(answer: bytes, length: int | None) -> list[Tensor]:

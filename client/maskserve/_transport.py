@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from maskserve.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from maskserve._failures import ServedModel
+    from maskserve._shared_memory import RegionTransport
     from maskserve._wire import ImageRequest, Tensor
 
 _PORTS = {"grpc": 8001, "grpcs": 8001, "http": 8000, "https": 443}
+_CLEANING_TIMEOUT = 1.0
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -54,6 +57,8 @@ class Endpoint:
         connect_timeout: seconds until a server that does not answer counts as not there.
         headers: sent with every request; gRPC calls them metadata.
         ca_file: certificate authorities to trust for grpcs and https; None for the system's.
+        shared_memory: whether large images are handed over in shared memory where the server can have them that way;
+            None for a server on a loopback address only.
     """
 
     scheme: str
@@ -64,6 +69,7 @@ class Endpoint:
     connect_timeout: float = 5.0
     headers: Mapping[str, str] = field(default_factory=dict)
     ca_file: str | None = None
+    shared_memory: bool | None = None
 
     @property
     def url(self) -> str:
@@ -99,10 +105,22 @@ def parse_url(url: str) -> Endpoint:
 
 def open_transport(endpoint: Endpoint) -> Transport:
     """The transport for an endpoint. It connects when it is first used."""
-    if endpoint.scheme.startswith("grpc"):
+    kind, worth_sharing = _kind(endpoint.scheme)
+    shared = endpoint.host in LOOPBACK if endpoint.shared_memory is None else endpoint.shared_memory
+    if not shared:
+        return kind(endpoint)
+    from maskserve._shared_memory import SharedMemoryTransport
+
+    cleaner = replace(endpoint, timeout=min(endpoint.timeout, _CLEANING_TIMEOUT))
+    return SharedMemoryTransport(kind(endpoint), worth_sharing, partial(kind, cleaner))
+
+
+def _kind(scheme: str) -> tuple[Callable[[Endpoint], RegionTransport], int]:
+    """The transport for a scheme, and the bytes from which on shared memory is faster (docs/benchmarks.md)."""
+    if scheme.startswith("grpc"):
         from maskserve._grpc import GrpcTransport
 
-        return GrpcTransport(endpoint)
+        return GrpcTransport, 2 << 20
     from maskserve._http import HttpTransport
 
-    return HttpTransport(endpoint)
+    return HttpTransport, 8 << 20

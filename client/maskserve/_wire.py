@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+BYTES_LENGTH = struct.Struct("<I")  # in front of every element of a BYTES tensor
 _MAX_PIXELS = 2**31
 _DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
 _EXPECTED = {
@@ -32,13 +33,25 @@ _EXPECTED = {
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """System shared memory: its name, for the server and under /dev/shm, and its size in bytes."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
-    """A named tensor in the byte form of the inference protocol: little-endian, BYTES with 4-byte lengths."""
+    """A named tensor in the byte form of the inference protocol: little-endian, BYTES with 4-byte lengths.
+
+    Where there is a `region`, it has the bytes, and `data` is empty.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     data: bytes
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +70,10 @@ class ImageRequest:
     class_ids: tuple[int, ...] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def tensors(self) -> list[Tensor]:
-        """The inputs of the contract that this request fills."""
-        image = struct.pack("<I", len(self.image)) + self.image
-        tensors = [Tensor(contract.IMAGE, "BYTES", (1,), image)]
+    def tensors(self, region: Region | None = None) -> list[Tensor]:
+        """The inputs of the contract that this request fills; the image may be in a region already."""
+        image = b"" if region else BYTES_LENGTH.pack(len(self.image)) + self.image
+        tensors = [Tensor(contract.IMAGE, "BYTES", (1,), image, region)]
         if self.threshold is not None:
             tensors.append(Tensor(contract.THRESHOLD, "FP32", (1,), struct.pack("<f", self.threshold)))
         if self.class_ids is not None:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from concurrent import futures
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from maskserve.contract import PARAMETER_LABELS
 
 CONFIG = {"name": "tiny", "parameters": {PARAMETER_LABELS: {"string_value": '["person", "bicycle", "car"]'}}}
 INDEX = [("tiny", "READY", ""), ("tiny.core", "READY", ""), ("broken", "UNAVAILABLE", "no such file: weights")]
+NO_REGION, CLOSED, IN_USE = "unknown region", "no regions allowed", "region in use"
 # Model names that make the server refuse, with the gRPC status, the HTTP status and the text that Triton has for it.
 REFUSALS = {
     "hostile": ("INVALID_ARGUMENT", 400, "in ensemble 'hostile', [invalid_image] the file is damaged"),
@@ -26,6 +28,9 @@ REFUSALS = {
     "large": ("RESOURCE_EXHAUSTED", 413, "too large"),
     "secret": ("PERMISSION_DENIED", 403, "not for you"),
     "broken": ("NOT_FOUND", 404, "Request for unknown model: 'broken' has no available versions"),
+    NO_REGION: ("NOT_FOUND", 404, "Unable to find shared memory region: 'maskserve-image-0'"),
+    CLOSED: ("UNAVAILABLE", 403, "This protocol is restricted, expecting header 'triton-grpc-protocol-admin'"),
+    IN_USE: ("INTERNAL", 500, "Cannot unregister shared memory region 'maskserve-image-0', it is currently in use."),
     "nope": ("NOT_FOUND", 404, "Request for unknown model: 'nope' is not found"),
 }
 
@@ -43,6 +48,13 @@ class Service:
     connections: int = 0
     hold: threading.Event = field(default_factory=threading.Event)
     url: str = ""
+    version: str = "2.51.0"
+    registrations: list = field(default_factory=list)
+    regions: dict = field(default_factory=dict)  # what is mapped, by name
+    reading: set = field(default_factory=set)  # the regions of requests under way
+    refuses: bool = False  # to map regions
+    forgets: bool = False  # what it has mapped
+    images_in_regions: int = 0
 
     def infer(self, model, image):
         if model in REFUSALS:
@@ -53,6 +65,29 @@ class Service:
             return [Tensor("SCORES", "FP32", (3,), b"\0")]
         return self.answer(ImageRequest(image))
 
+    def infer_region(self, model, name, size):
+        if self.forgets:
+            self.regions.clear()
+        if name not in self.regions:
+            raise Refused(NO_REGION)
+        self.images_in_regions += 1
+        self.reading.add(name)
+        try:
+            return self.infer(model, self.regions[name][4:size])
+        finally:
+            self.reading.discard(name)
+
+    def register(self, name, key):
+        self.registrations.append(name)
+        if self.refuses:
+            raise Refused(CLOSED)
+        self.regions[name] = Path(f"/dev/shm{key}").read_bytes()
+
+    def unregister(self, name):
+        if name in self.reading:
+            raise Refused(IN_USE)
+        self.regions.pop(name, None)
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -62,17 +97,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.service.connections += 1
 
     def do_GET(self):
-        self.reply(200, json.dumps(CONFIG).encode())
+        metadata = {"name": "fake", "version": self.server.service.version}
+        self.reply(200, json.dumps(metadata if self.path == "/v2" else CONFIG).encode())
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/v2/repository/index":
             return self.reply(200, json.dumps([dict(zip(("name", "state", "reason"), m, strict=True)) for m in INDEX]))
-        self.server.service.headers.append(dict(self.headers))
-        head = int(self.headers["Inference-Header-Content-Length"])
-        size = json.loads(body[:head])["inputs"][0]["parameters"]["binary_data_size"]
         try:
-            tensors = self.server.service.infer(self.path.split("/")[3], body[head + 4 : head + size])
+            if self.path.startswith("/v2/systemsharedmemory/region/"):
+                return self.regions(body)
+            tensors = self.infer(body)
         except Refused as refused:
             _, status, text = REFUSALS[str(refused)]
             return self.reply(status, json.dumps({"error": text}))
@@ -83,6 +118,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
         header = json.dumps({"outputs": outputs}).encode()
         length = {"Inference-Header-Content-Length": str(len(header))}
         return self.reply(200, header + b"".join(t.data for t in tensors), length)
+
+    def infer(self, body):
+        self.server.service.headers.append(dict(self.headers))
+        head = int(self.headers["Inference-Header-Content-Length"])
+        where = json.loads(body[:head])["inputs"][0]["parameters"]
+        model = self.path.split("/")[3]
+        if "shared_memory_region" in where:
+            name, size = where["shared_memory_region"], where["shared_memory_byte_size"]
+            return self.server.service.infer_region(model, name, size)
+        return self.server.service.infer(model, body[head + 4 : head + where["binary_data_size"]])
+
+    def regions(self, body):
+        *_, name, action = self.path.split("/")
+        if action == "register":
+            self.server.service.register(name, json.loads(body)["key"])
+        else:
+            self.server.service.unregister(name)
+        self.reply(200, b"")
 
     def reply(self, status, body, headers=None):
         body = body.encode() if isinstance(body, str) else body
@@ -144,14 +197,24 @@ def grpc_service(transport, request):
 
     service = Service(transport.find)
 
+    def refusing(work, context):
+        try:
+            return work()
+        except Refused as refused:
+            status, _, text = REFUSALS[str(refused)]
+            context.abort(grpc.StatusCode[status], text)
+
+    def infer(request):
+        where = request.inputs[0].parameters
+        if "shared_memory_region" in where:
+            name, size = where["shared_memory_region"].string_param, where["shared_memory_byte_size"].int64_param
+            return service.infer_region(request.model_name, name, size)
+        return service.infer(request.model_name, request.raw_input_contents[0][4:])
+
     class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         def ModelInfer(self, request, context):
             service.headers.append(dict(context.invocation_metadata()))
-            try:
-                tensors = service.infer(request.model_name, request.raw_input_contents[0][4:])
-            except Refused as refused:
-                status, _, text = REFUSALS[str(refused)]
-                context.abort(grpc.StatusCode[status], text)
+            tensors = refusing(lambda: infer(request), context)
             answer = pb.ModelInferResponse(model_name=request.model_name)
             for tensor in tensors:
                 answer.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
@@ -161,11 +224,23 @@ def grpc_service(transport, request):
         def ModelConfig(self, request, context):
             return ParseDict({"config": CONFIG}, pb.ModelConfigResponse())
 
+        def ServerMetadata(self, request, context):
+            return pb.ServerMetadataResponse(name="fake", version=service.version)
+
+        def SystemSharedMemoryRegister(self, request, context):
+            refusing(lambda: service.register(request.name, request.key), context)
+            return pb.SystemSharedMemoryRegisterResponse()
+
+        def SystemSharedMemoryUnregister(self, request, context):
+            refusing(lambda: service.unregister(request.name), context)
+            return pb.SystemSharedMemoryUnregisterResponse()
+
         def RepositoryIndex(self, request, context):
             models = [dict(zip(("name", "state", "reason"), m, strict=True)) for m in INDEX]
             return ParseDict({"models": models}, pb.RepositoryIndexResponse())
 
-    server = grpc.server(futures.ThreadPoolExecutor(8))
+    options = [("grpc.max_receive_message_length", -1)]
+    server = grpc.server(futures.ThreadPoolExecutor(8), options=options)
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Servicer(), server)
     if getattr(request, "param", None) == "tls":
         chain, key = (path.read_bytes() for path in request.getfixturevalue("certificate"))

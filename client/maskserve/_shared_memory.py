@@ -1,0 +1,180 @@
+"""Large images handed to a server on the same machine in shared memory, instead of being sent to it.
+
+Every request has a region of its own: it is written, the server maps it, its name is removed, and only then is the
+server asked. So no request overwrites what the server may still read for another, a forked process has nothing to
+inherit, and there is nothing to clean up but the server's mapping, which ends with the request. A process that is
+killed in the milliseconds in which the name exists leaves it in /dev/shm; one that is killed while requests are under
+way leaves their mappings to the server, until that ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import time
+from collections import deque
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from maskserve._failures import RegionRefused
+from maskserve._fork import fork_gate
+from maskserve._transport import Transport
+from maskserve._wire import BYTES_LENGTH, Region
+from maskserve.errors import RequestTimeout, ServerError, ServerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from maskserve._failures import ServedModel
+    from maskserve._wire import ImageRequest, Tensor
+
+FOLDER = Path("/dev/shm")  # where Linux keeps POSIX shared memory
+# Triton 24.09, the first that refuses to unmap what a request is still reading, instead of crashing over it.
+_COUNTS_READERS = (2, 50)
+_PAUSES = (0.0, 0.02, 0.1, 0.5)  # seconds between attempts to unmap, while a request may still be reading
+_log = logging.getLogger("maskserve")
+
+
+class RegionTransport(Transport, Protocol):
+    """A transport that can name a region instead of sending an image."""
+
+    def infer(self, model: str, request: ImageRequest, region: Region | None = None) -> Sequence[Tensor]:
+        """The output tensors for one image, which is in `region` if there is one."""
+
+    def server_version(self) -> str:
+        """Triton's version, such as "2.51.0"."""
+
+    def register(self, region: Region) -> None:
+        """Let the server map a region."""
+
+    def unregister(self, region: Region) -> None:
+        """Let the server unmap a region; one that it does not know is no error."""
+
+
+class SharedMemoryTransport:
+    """A transport that hands large images over in shared memory, as long as the server takes them that way.
+
+    A server in a container or behind a tunnel cannot; one may also be configured not to. It is asked once, then the
+    images are sent, until the transport is closed.
+
+    Args:
+        transport: the way to the server.
+        smallest: bytes from which on it pays; below, sending costs less than the two calls around a region.
+        reopen: gives another transport to the same server. A request that failed is cleaned up after over a connection
+            of its own, lest a transport that was closed meanwhile is opened again.
+    """
+
+    def __init__(self, transport: RegionTransport, smallest: int, reopen: Callable[[], RegionTransport]) -> None:
+        self._transport = transport
+        self._smallest = smallest
+        self._reopen = reopen
+        self._accepted: bool | None = None
+        self._left: deque[Region] = deque()  # those that the server was still reading
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._transport.url
+
+    def infer(self, model: str, request: ImageRequest) -> Sequence[Tensor]:
+        """The output tensors for one image."""
+        if self._accepted is False or len(request.image) < self._smallest:
+            return self._transport.infer(model, request)
+        try:
+            with self._shared(request.image) as region:
+                return self._transport.infer(model, request, region)
+        except RegionRefused as error:
+            reason = error.message
+        answer = self._transport.infer(model, request)
+        self._accepted = False  # not before there is an answer: a server that is not there has not refused
+        _log.debug("Images are sent to %s, not shared in memory: %s", self.url, reason)
+        return answer
+
+    def model_config(self, model: str) -> Mapping[str, Any]:
+        """The model's configuration."""
+        return self._transport.model_config(model)
+
+    def models(self) -> Sequence[ServedModel]:
+        """The server's repository index."""
+        return self._transport.models()
+
+    def close(self) -> None:
+        """Close the connections; calls under way end with `ServerUnavailable`."""
+        with suppress(ServerError):
+            for _ in range(len(self._left)):
+                self._transport.unregister(self._left.popleft())
+        self._accepted = None
+        self._transport.close()
+
+    @contextmanager
+    def _shared(self, image: bytes) -> Iterator[Region]:
+        """A region with `image` in it that the server has mapped.
+
+        Raises:
+            RegionRefused: it cannot be had.
+            RequestTimeout: the server does not answer.
+        """
+        self._ask_version()
+        region = Region(f"maskserve-image-{secrets.token_hex(16)}", BYTES_LENGTH.size + len(image))
+        try:
+            self._hand_over(region, image)
+            yield region
+        except BaseException:
+            own = self._reopen()
+            self._take_back(region, own)
+            own.close()
+            raise
+        self._take_back(region, self._transport)
+        if self._left:
+            self._take_back(self._left.popleft(), self._transport, (0.0,))
+
+    def _ask_version(self) -> None:
+        if self._accepted is None:
+            try:
+                version = self._transport.server_version()
+            except ServerError as error:
+                raise RegionRefused(error.message) from error
+            if not _counts_readers(version):
+                raise RegionRefused(f"its version is {version}")
+            self._accepted = True
+
+    def _hand_over(self, region: Region, image: bytes) -> None:
+        try:
+            with fork_gate.request():  # a child would keep the open file, and with it the memory
+                _write(region, image)
+            self._transport.register(region)
+        except RequestTimeout:
+            raise
+        except (OSError, ServerError) as error:
+            raise RegionRefused(str(error)) from error
+        finally:
+            with suppress(OSError):
+                (FOLDER / region.name).unlink()
+
+    def _take_back(self, region: Region, transport: RegionTransport, pauses: Sequence[float] = _PAUSES) -> None:
+        for pause in pauses:
+            time.sleep(pause)
+            try:
+                transport.unregister(region)
+            except (ServerUnavailable, RequestTimeout):
+                break
+            except ServerError:  # a request that timed out is still reading it
+                continue
+            return
+        self._left.append(region)
+
+
+def _counts_readers(version: str) -> bool:
+    match = re.match(r"(\d+)\.(\d+)", version)
+    return match is not None and (int(match[1]), int(match[2])) >= _COUNTS_READERS
+
+
+def _write(region: Region, image: bytes) -> None:
+    # written as a file, not mapped: where memory is short, a write fails, and a mapping would kill the process
+    descriptor = os.open(FOLDER / region.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(BYTES_LENGTH.pack(len(image)))
+        file.write(image)
