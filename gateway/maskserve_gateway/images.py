@@ -34,8 +34,6 @@ def decode_base64(text: str) -> bytes:
     write it. Anything else must be Base64 in the standard alphabet, with its padding.
 
     Raises:
-        InvalidImage: it is empty.
-        UnsupportedFormat: it is a PDF file.
         InputError: it is not Base64.
     """
     head = _DATA_URI.match(text, 0, 200)
@@ -44,6 +42,16 @@ def decode_base64(text: str) -> bytes:
         content = base64.b64decode(compact.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         raise InputError(f"the image is not Base64: {_what_is_wrong(compact)}") from None
+    return content
+
+
+def check_content(content: bytes) -> bytes:
+    """Refuse at once what no server takes; the rest is for the server to look at.
+
+    Raises:
+        InvalidImage: it is empty.
+        UnsupportedFormat: it is a PDF file.
+    """
     if not content:
         raise InvalidImage("the image is empty (0 bytes)")
     if content.startswith(b"%PDF-"):

@@ -10,10 +10,9 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from maskserve.errors import InputError
 from maskserve_gateway.cancelling import unless_gone
 from maskserve_gateway.envelope import json_response, success
-from maskserve_gateway.images import decode_base64, url_in
+from maskserve_gateway.images import check_content, decode_base64, url_in
 from maskserve_gateway.keys import check_key
 from maskserve_gateway.limits import read_body
 from maskserve_gateway.observing import exchange_of
@@ -77,9 +76,9 @@ async def _segment(
 
 
 async def _image(service: Service, text: str) -> bytes:
-    if url_in(text) is None:
-        return await asyncio.to_thread(decode_base64, text)
-    raise InputError("image URLs are switched off here; send the image's content in Base64")
+    url = url_in(text)
+    content = await asyncio.to_thread(decode_base64, text) if url is None else await service.images.fetch(url)
+    return check_content(content)
 
 
 def parse(body: bytes, *, strict: bool) -> SegmentationRequest:

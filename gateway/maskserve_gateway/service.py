@@ -17,6 +17,7 @@ from maskserve.contract import PARAMETER_DRAW_THRESHOLD
 from maskserve.errors import ImageTooLarge
 from maskserve.pipeline import Pipeline
 from maskserve_gateway.balancing import BalancedTransport
+from maskserve_gateway.fetching import AllowedHosts, ImageFetcher
 from maskserve_gateway.health import Health
 from maskserve_gateway.limits import Turns
 from maskserve_gateway.metrics import Metrics
@@ -52,6 +53,8 @@ class Service:
         self._transport = transport or open_servers(settings)
         self._pipeline = Pipeline(settings.model, self._transport, concurrency=1, retries=1)
         self._asynchronous = AsyncPipeline(self._pipeline)
+        hosts = AllowedHosts(settings.image_hosts)
+        self.images = ImageFetcher(hosts, max_bytes=settings.max_body_bytes * 3 // 4)
         self._info: ServiceInfo | None = None
 
     async def segment(self, image: bytes, threshold: float | None, headers: Mapping[str, str]) -> InstanceSegResult:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 
 from maskserve.errors import ToolError
 from maskserve_tools.commands.serve import listen_to_signals, port, say
@@ -84,7 +83,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _announce(url: str) -> None:
     say(f"maskserve: the gateway listens on {url}")
-    print("Ctrl-C stops it.", file=sys.stderr, flush=True)
 
 
 def _count(text: str) -> int:

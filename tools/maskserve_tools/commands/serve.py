@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from maskserve.errors import ToolError
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from maskserve_tools.serving import Server
+    from maskserve_tools.serving.gateway import GatewayProcess
+
+_POLL = 0.5
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,6 +38,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--ready-timeout", type=float, default=120.0, metavar="S", help="seconds the models have to get ready"
     )
+    parser.add_argument(
+        "--http-api",
+        type=address,
+        metavar="[HOST:]PORT",
+        help="run the REST service for the model there, too (`maskserve gateway` has more options)",
+    )
     parser.add_argument("--verbose", action="store_true", help="show all of Triton's log, not only its problems")
     parser.set_defaults(run=run)
 
@@ -46,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         listen_to_signals()
         from maskserve_tools.serving import serve
+        from maskserve_tools.serving.gateway import GatewayProcess
 
         say(f"maskserve: starting tritonserver on {args.repository}")
         with serve(
@@ -59,7 +71,11 @@ def run(args: argparse.Namespace) -> int:
             verbose=args.verbose,
         ) as server:
             _announce(server, args.host)
-            _wait(server)
+            if args.http_api is None:
+                _wait(server)
+            host, number = args.http_api
+            with GatewayProcess(server.grpc_url, server.models, host=host, port=number) as gateway:
+                _wait(server, gateway)
     except KeyboardInterrupt:
         say("maskserve: stopped")
     return 0
@@ -86,8 +102,10 @@ def _announce(server: Server, host: str) -> None:
     say("Ctrl-C stops it.")
 
 
-def _wait(server: Server) -> None:
-    code = server.wait()
+def _wait(server: Server, gateway: GatewayProcess | None = None) -> NoReturn:
+    while (code := server.wait(_POLL)) is None:
+        if gateway is not None and gateway.exit_code is not None:
+            raise ToolError(f"the REST service ended by itself (exit code {gateway.exit_code})")
     raise ToolError(f"tritonserver ended by itself (exit code {code}):{server.log_tail()}")
 
 
@@ -98,6 +116,12 @@ def port(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) <= 65535:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535, or auto for a free one")
+
+
+def address(text: str) -> tuple[str, int]:
+    """A port, or a host and a port, on the command line."""
+    host, _, number = text.rpartition(":")
+    return host.strip("[]") or "127.0.0.1", port(number)
 
 
 def say(line: str) -> None:
