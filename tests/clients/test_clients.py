@@ -1,0 +1,105 @@
+"""The seven clients against a gateway and a real server: our examples, and the seed's programs as they are printed."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.clients.conftest import PADDLEX_PORT
+from tests.clients.languages import LANGUAGES, Language
+from tests.conftest import ROOT
+
+PHOTO = ROOT / "demo" / "photos" / "astronaut.jpg"
+PATH = "/instance-segmentation"
+_SCORE = re.compile(r"score\W{1,8}?(?=[\d.])([\d.]+(?:[eE]-?\d+)?)")
+
+each_language = pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
+
+
+@pytest.fixture(scope="session")
+def expected(gateway: str) -> list[dict[str, Any]]:
+    """The instances that the service finds in the photo."""
+    body = json.dumps({"image": b64encode(PHOTO.read_bytes()).decode()}).encode()
+    request = urllib.request.Request(gateway + PATH, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        instances: list[dict[str, Any]] = json.load(response)["result"]["instances"]
+    assert instances, "a photo without instances proves nothing"
+    return instances
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def _is_the_photo_drawn_upon(path: Path) -> bool:
+    with Image.open(path) as picture, Image.open(PHOTO) as photo:
+        return picture.format == "JPEG" and picture.size == photo.size and picture.tobytes() != photo.tobytes()
+
+
+@each_language
+def test_our_client(language: Language, gateway: str, expected: list[dict[str, Any]], tmp_path: Path) -> None:
+    language.require()
+    command = language.built(language.example, tmp_path, seed=False)
+
+    done = _run([*command, gateway + PATH, str(PHOTO), "seen.jpg"], tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    head, _, printed = done.stdout.partition("\n\nInstances:\n")
+    assert head == "Output image saved at seen.jpg"
+    assert json.loads(printed) == expected
+    assert _is_the_photo_drawn_upon(tmp_path / "seen.jpg")
+
+
+@each_language
+def test_our_client_says_what_is_wrong(language: Language, gateway: str, tmp_path: Path) -> None:
+    language.require()
+    command = language.built(language.example, tmp_path, seed=False)
+    (tmp_path / "notes.txt").write_text("this is no photo")
+
+    done = _run([*command, gateway + PATH, "notes.txt", "seen.jpg"], tmp_path)
+
+    assert done.returncode == 1, done.stdout
+    assert re.match(r"4\d\d: .+", done.stderr), done.stderr
+    assert not (tmp_path / "seen.jpg").exists()
+
+
+@pytest.fixture(scope="session")
+def seed_programs(shared: Path) -> dict[str, str]:
+    """The programs of the document's section 3, by the label of their code blocks."""
+    document = shared / "seed.md"
+    if not document.is_file():
+        pytest.skip("the document with the seven programs is not on this machine")
+    text = document.read_text(encoding="utf-8")
+    section = text[text.index("Multi-Language Service Invocation Examples") :]
+    blocks = re.findall(r'<pre><code class="language-(\w+)">(.*?)</code></pre>', section, re.S)
+    return {label: html.unescape(code) for label, code in blocks}
+
+
+@each_language
+def test_the_seeds_client(
+    language: Language, seed_programs: dict[str, str], gateway: str, expected: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    language.require()
+    port = gateway.rpartition(":")[2]
+    source = tmp_path / "seed"
+    # Unchanged, unless somebody else has PaddleX's port.
+    source.write_text(seed_programs[language.label].replace(f"localhost:{PADDLEX_PORT}", f"localhost:{port}"))
+    command = language.built(source, tmp_path, seed=True)
+    shutil.copy(PHOTO, tmp_path / "demo.jpg")
+
+    done = _run(command, tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    scores = [float(text) for text in _SCORE.findall(done.stdout)]
+    assert scores == pytest.approx([instance["score"] for instance in expected], rel=1e-6)
+    assert _is_the_photo_drawn_upon(tmp_path / "out.jpg")
