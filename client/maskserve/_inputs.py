@@ -110,7 +110,7 @@ def _from_bytes(content: bytes) -> Iterator[Picture]:
 
 
 def _from_pdf(document: str | bytes) -> Iterator[Picture]:
-    from maskserve._pdf import Page, count_pages
+    from maskserve._pdf import count_pages, load_page
 
     path = document if isinstance(document, str) else None
     try:
@@ -119,7 +119,7 @@ def _from_pdf(document: str | bytes) -> Iterator[Picture]:
         yield Picture(partial(_fail, error), path)
         return
     for index in range(count):
-        yield Picture(Page(document, index), path, index)
+        yield Picture(partial(load_page, document, index), path, index)
 
 
 def _from_tiff(document: str | bytes) -> Iterator[Picture]:
@@ -133,7 +133,7 @@ def _from_tiff(document: str | bytes) -> Iterator[Picture]:
         yield Picture(load, path)
         return
     for index in range(count):
-        yield Picture(_tiff.Page(document, index), path, index)
+        yield Picture(partial(_tiff.load_page, document, index), path, index)
 
 
 def _is_pil(source: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,28 +21,16 @@ _MAX_SIDE = 10_000
 _lock = threading.Lock()  # PDFium is not thread-safe
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a document.
+def load_page(document: str | bytes, index: int) -> NDArray[np.uint8]:
+    """Page `index` (from 0) of a PDF file, [height, width, 3] BGR, two pixels per point.
 
-    Attributes:
-        document: path, or the bytes of the file.
-        index: page, from 0.
+    Raises:
+        InputError: it cannot be read or rendered.
     """
-
-    document: str | bytes
-    index: int
-
-    def __call__(self) -> NDArray[np.uint8]:
-        """The page, [height, width, 3] BGR, two pixels per point.
-
-        Raises:
-            InputError: it cannot be read or rendered.
-        """
-        with _open(self.document) as document:
-            page = document[self.index]
-            scale = min(_SCALE, _MAX_SIDE / max(*page.get_size(), 1.0))
-            return np.array(page.render(scale=scale, rev_byteorder=False).to_numpy()[:, :, :3])
+    with _open(document) as opened:
+        page = opened[index]
+        scale = min(_SCALE, _MAX_SIDE / max(*page.get_size(), 1.0))
+        return np.array(page.render(scale=scale, rev_byteorder=False).to_numpy()[:, :, :3])
 
 
 def count_pages(document: str | bytes) -> int:

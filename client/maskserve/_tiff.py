@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -17,33 +16,21 @@ if TYPE_CHECKING:
 SIGNATURES = (b"II*\0", b"MM\0*")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a file.
+def load_page(document: str | bytes, index: int) -> NDArray[np.uint8]:
+    """Page `index` (from 0) of a TIFF file in BGR.
 
-    Attributes:
-        document: path, or the bytes of the file.
-        index: page, from 0.
+    Raises:
+        InputError: it cannot be read.
     """
+    from PIL import Image
 
-    document: str | bytes
-    index: int
-
-    def __call__(self) -> NDArray[np.uint8]:
-        """The page in BGR.
-
-        Raises:
-            InputError: it cannot be read.
-        """
-        from PIL import Image
-
-        content = load_file(self.document) if isinstance(self.document, str) else self.document
-        try:
-            with Image.open(BytesIO(content)) as image:
-                image.seek(self.index)
-                return load_pil(image)
-        except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise InvalidImage(f"page {self.index} of the TIFF file cannot be read: {error}") from None
+    content = load_file(document) if isinstance(document, str) else document
+    try:
+        with Image.open(BytesIO(content)) as image:
+            image.seek(index)
+            return load_pil(image)
+    except (OSError, EOFError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InvalidImage(f"page {index} of the TIFF file cannot be read: {error}") from None
 
 
 def count_pages(content: bytes) -> int:
