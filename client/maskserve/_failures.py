@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from maskserve._transport import Transport
 
+
 class RegionRefused(ServerError):
     """The server cannot have an image in shared memory. Not for users: the image is sent to it instead."""
 
