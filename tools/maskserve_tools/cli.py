@@ -9,7 +9,7 @@ from importlib import import_module
 
 from maskserve.errors import MaskserveError
 
-COMMANDS = ("models", "fetch", "convert", "serve", "gateway", "predict", "verify")
+COMMANDS = ("models", "fetch", "convert", "serve", "gateway", "predict", "verify", "perf_data")
 
 
 def build_parser() -> argparse.ArgumentParser:

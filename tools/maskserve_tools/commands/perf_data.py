@@ -1,0 +1,82 @@
+"""`maskserve perf-data`: photos in the form that perf_analyzer sends."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from maskserve._pictures import Picture
+
+_EPILOG = """\
+Every photo is an entry of "data"; perf_analyzer sends one after the other and begins again. Tensors are in Base64 of
+their bytes on the wire: in a BYTES tensor, four bytes of length, little-endian, stand in front of the file.
+
+example:
+  maskserve perf-data photos/ --output perf.json
+  perf_analyzer -m Mask-RT-DETR-S -i grpc -u localhost:8001 --input-data perf.json --concurrency-range 1:4
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "perf-data",
+        help="write photos as perf_analyzer's input data",
+        description="Write photos as the JSON file that perf_analyzer takes with --input-data.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("photos", nargs="+", metavar="PHOTO", help="image files or directories")
+    add("--threshold", type=float, metavar="T", help="sent along (default: the model's own is left to it)")
+    add("--output", type=Path, required=True, metavar="FILE", help="the JSON file to write")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file.
+
+    Raises:
+        InputError: a photo cannot be read or decoded, the threshold makes no sense, or the file cannot be written.
+    """
+    from maskserve._files import replacing
+    from maskserve._inputs import pictures
+    from maskserve._segmenter import checked_threshold
+
+    document = input_data(pictures(args.photos), checked_threshold(args.threshold))
+    with replacing(args.output) as scratch:
+        scratch.write_text(json.dumps(document), encoding="ascii")
+    count = len(document["data"])
+    print(f"{args.output}: {count} {'photo' if count == 1 else 'photos'}", file=sys.stderr)
+    return 0
+
+
+def input_data(photos: Iterable[Picture], threshold: float | None = None) -> dict[str, Any]:
+    """The document that `perf_analyzer --input-data` reads: one entry for each photo.
+
+    Args:
+        photos: what to send.
+        threshold: sent along; None to leave the model its own.
+
+    Raises:
+        InputError: a photo cannot be read or decoded.
+    """
+    return {"data": [_entry(photo, threshold) for photo in photos]}
+
+
+def _entry(photo: Picture, threshold: float | None) -> dict[str, Any]:
+    from maskserve._wire import ImageRequest
+
+    photo.bgr()  # a photo that the server refuses would end a measurement with a riddle
+    tensors = ImageRequest(photo.encoded(), threshold).tensors()
+    return {
+        tensor.name: {"b64": base64.b64encode(tensor.data).decode("ascii"), "shape": list(tensor.shape)}
+        for tensor in tensors
+    }
