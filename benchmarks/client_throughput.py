@@ -2,41 +2,44 @@
 
     python benchmarks/client_throughput.py --url grpc://localhost:8001 --model people --perf-analyzer path/perf_analyzer
 
-perf_analyzer is in the manylinux wheel of tritonclient 2.51.0 (data/data/bin). In each round it runs between two runs
+`examples/kserve/perf_analyzer.sh --get` says where a perf_analyzer is. In each round it runs between two runs
 of the client, so that whatever else the machine does falls on both.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import re
 import shutil
 import statistics
-import struct
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from maskserve import create_pipeline
+from maskserve._inputs import pictures
+from maskserve_tools.commands.perf_data import input_data
 
+DEMO_PHOTOS = Path(__file__).parent.parent / "demo" / "photos"
 PHOTOS = 128
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The first `PHOTOS` photos below `folder`."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise SystemExit(f"there are no photos in {folder}")
+    return found[:PHOTOS]
 
 
 def directory_of(photos: list[Path], folder: Path) -> None:
-    """Fill `folder` with `PHOTOS` files."""
+    """Fill `folder` with `PHOTOS` files, some of them more than once where there are not so many."""
     for number in range(PHOTOS):
         photo = photos[number % len(photos)]
         shutil.copy(photo, folder / f"{number:03}{photo.suffix}")
-
-
-def perf_analyzer_input(photos: list[Path], path: Path) -> None:
-    """The same photos in the form that perf_analyzer reads: BYTES with their length in front, in base64."""
-    contents = [photo.read_bytes() for photo in photos]
-    packed = [base64.b64encode(struct.pack("<I", len(content)) + content).decode() for content in contents]
-    path.write_text(json.dumps({"data": [{"IMAGE": {"b64": text, "shape": [1]}} for text in packed]}))
 
 
 def perf_analyzer(args: argparse.Namespace, data: Path, concurrency: int) -> float:
@@ -67,15 +70,15 @@ def main() -> None:
     parser.add_argument("--url", default="grpc://localhost:8001")
     parser.add_argument("--model", default="people")
     parser.add_argument("--perf-analyzer", required=True, metavar="PATH")
-    parser.add_argument("--photos", type=Path, default=Path(__file__).parent.parent / "demo" / "photos")
+    parser.add_argument("--photos", type=Path, default=DEMO_PHOTOS, metavar="DIR")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    photos = sorted(args.photos.glob("*.jpg"))
+    photos = photos_in(args.photos)
     with tempfile.TemporaryDirectory() as scratch:
         data, folder = Path(scratch) / "input.json", Path(scratch) / "photos"
         folder.mkdir()
         directory_of(photos, folder)
-        perf_analyzer_input(photos, data)
+        data.write_text(json.dumps(input_data(pictures(photos))))
         reach = {concurrency: perf_analyzer(args, data, concurrency) for concurrency in (1, 2, 4, 8)}
         print("perf_analyzer:", ", ".join(f"{rate:.1f}/s at {concurrency}" for concurrency, rate in reach.items()))
         best = max(reach, key=reach.__getitem__)
