@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -103,11 +103,13 @@ class SharedMemoryTransport:
 
     def close(self) -> None:
         """Close the connections; calls under way end with `ServerUnavailable`."""
-        with suppress(ServerError):
-            for _ in range(len(self._left)):
-                self._transport.unregister(self._left.popleft())
         self._accepted = None
         self._transport.close()
+        if self._left:
+            with closing(self._reopen()) as own:
+                for _ in range(len(self._left)):
+                    if not self._take_back_one_left(own):
+                        break
 
     @contextmanager
     def _shared(self, image: bytes) -> Iterator[Region]:
@@ -123,13 +125,11 @@ class SharedMemoryTransport:
             self._hand_over(region, image)
             yield region
         except BaseException:
-            own = self._reopen()
-            self._take_back(region, own)
-            own.close()
+            with closing(self._reopen()) as own:
+                self._take_back(region, own)
             raise
         self._take_back(region, self._transport)
-        if self._left:
-            self._take_back(self._left.popleft(), self._transport, (0.0,))
+        self._take_back_one_left(self._transport)
 
     def _ask_version(self) -> None:
         if self._accepted is None:
@@ -154,17 +154,27 @@ class SharedMemoryTransport:
             with suppress(OSError):
                 (FOLDER / region.name).unlink()
 
-    def _take_back(self, region: Region, transport: RegionTransport, pauses: Sequence[float] = _PAUSES) -> None:
+    def _take_back(self, region: Region, transport: RegionTransport, pauses: Sequence[float] = _PAUSES) -> bool:
+        """Let the server unmap a region, now or some time later; whether the server answers."""
         for pause in pauses:
             time.sleep(pause)
             try:
                 transport.unregister(region)
             except (ServerUnavailable, RequestTimeout):
-                break
+                self._left.append(region)
+                return False
             except ServerError:  # a request that timed out is still reading it
                 continue
-            return
+            return True
         self._left.append(region)
+        return True
+
+    def _take_back_one_left(self, transport: RegionTransport) -> bool:
+        try:
+            region = self._left.popleft()
+        except IndexError:  # there is none, or another thread has just taken it
+            return True
+        return self._take_back(region, transport, (0.0,))
 
 
 def _counts_readers(version: str) -> bool:

@@ -106,7 +106,8 @@ def test_no_room_in_shared_memory(service, opened, large, monkeypatch):
     assert service.registrations == []
 
 
-def test_a_request_that_timed_out_keeps_its_region_until_it_has_ended(service, opened, large):
+@pytest.mark.parametrize("end", ["the next request", "close"])
+def test_a_request_that_timed_out_keeps_its_region_until_it_has_ended(service, opened, large, end):
     pipeline = opened("slow", timeout=0.3)
     with pytest.raises(RequestTimeout):
         list(pipeline.predict(large()))
@@ -114,7 +115,11 @@ def test_a_request_that_timed_out_keeps_its_region_until_it_has_ended(service, o
     service.hold.set()
     while service.reading:
         time.sleep(0.01)
-    assert values(pipeline.predict(large(5))) == [5]
+    if end == "close":
+        pipeline.close()
+    else:
+        assert values(pipeline.predict(large(5))) == [5]
+    assert service.regions == {}
 
 
 def test_a_region_of_a_refused_picture(service):
