@@ -1,0 +1,60 @@
+"""Which differences are deliberate: each is a row of docs/compatibility.md, named here by its first cell."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+
+from environments import ROOT
+
+ANY = "*"
+SMALL_PICTURES = "boxes in pictures below 200 (3.0b2) or 500 (3.x) pixels"
+OTHER_INPUTS = ("list nested", "tuple", "None", "int", "bytes", "pathlib.Path", "PIL", "iterator")
+# Generation, what was compared, aspect: the row. The first that fits counts.
+LISTED = [
+    (ANY, "tiny-SOLOv2*", "no coordinates there", "SOLOv2"),
+    (ANY, "tiny-SOLOv2*", "saving fails there", "SOLOv2"),
+    (ANY, "same detections: masks that do not fill their boxes", "tiny-SOLOv2*", "SOLOv2"),
+    (ANY, "tiny-PP-YOLOE_seg*", "shape of masks", "PP-YOLOE_seg at heights such as 300"),
+    (ANY, "tiny-PP-YOLOE_seg*", "saving fails there", "PP-YOLOE_seg at heights such as 300"),
+    (ANY, "same detections: masks that do not fill their boxes", "tiny-PP*", "PP-YOLOE_seg at heights such as 300"),
+    ("3.x", "same detections: numbers in print()", ANY, "`print` (3.x under numpy 2)"),
+    (ANY, "same detections: masks in JSON", "tiny-PP*", "masks in JSON"),
+    ("3.x", "same detections: colours of pictures", ANY, "pictures by 3.x"),
+    (ANY, "same detections: boxes in small pictures", ANY, SMALL_PICTURES),
+    ("3.0b2", ANY, "input_path of an array", "`input_path` of an array"),
+    (ANY, ANY, "input_path of an address", "`input_path` of a URL"),
+    (ANY, "input: array *", "outcome", "arrays"),
+    (ANY, "input: array *", "saving fails there", "arrays"),
+    (ANY, "input: *dict*", "outcome", '`{"img": ...}`'),
+    *((ANY, f"input: {kind}", "outcome", "other inputs") for kind in OTHER_INPUTS),
+    ("3.0b2", "input: path rgba.png", "saving fails there", "grey or RGBA photos, drawn (3.0b2)"),
+    ("3.0b2", "input: path grey.png", "saving fails there", "grey or RGBA photos, drawn (3.0b2)"),
+    ("3.0b2", "input: path two.pdf", ANY, "PDF files (3.0b2)"),
+    (ANY, "input: path *.tiff", ANY, "TIFF files"),
+    ("3.x", "input: path photo.ppm", "outcome", "PPM and other rare formats (3.x)"),
+    ("3.x", "input: path photo.dib", "file names", "`.dib` photos, drawn (3.x)"),
+    ("3.x", "input: path photo.jfif", "outcome", "suffixes"),
+    ("3.0b2", "input: path *", "outcome", "suffixes"),
+    ("3.0b2", "input: *director*", "outcome", "suffixes"),
+    (ANY, "input: address with a query", "outcome", "suffixes"),
+]
+
+
+def row_for(generation, what, aspect):
+    """The row of docs/compatibility.md that a difference belongs to, or None."""
+    place = (generation, what, aspect)
+    for *patterns, row in LISTED:
+        if all(fnmatch(name, pattern) for name, pattern in zip(place, patterns, strict=True)):
+            return row
+    return None
+
+
+def rows():
+    """The first cells of the table in docs/compatibility.md."""
+    lines = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8").splitlines()
+    return {line.split(" | ")[0].removeprefix("| ").strip() for line in lines if line.startswith("| ")}
+
+
+def unknown_rows():
+    """Rows that are named here and are not in docs/compatibility.md."""
+    return sorted({row for *_, row in LISTED} - rows())
