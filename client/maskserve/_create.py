@@ -33,6 +33,7 @@ def create_pipeline(
     ca_file: str | None = None,
     generation: str = DEFAULT,
     retries: int = 2,
+    shared_memory: bool | None = None,
 ) -> Pipeline:
     """A pipeline that calls a served model. The server is not asked before the first picture.
 
@@ -57,6 +58,8 @@ def create_pipeline(
         generation: of PaddleX, whose names and files the results have: "3.0b2" or "3.x".
         retries: how often a request is repeated, after a pause, when a server that was there is gone or its queue is
             full. Segmenting changes nothing on the server, so that repeating it is safe.
+        shared_memory: whether large images are handed over in shared memory instead of being sent, where the server can
+            have them that way; None for servers on a loopback address only.
 
     Raises:
         InvalidParameter: an argument makes no sense.
@@ -72,6 +75,7 @@ def create_pipeline(
         raise InvalidParameter(f"retries={retries!r}: a request is sent once at least")
     endpoint = parse_url(url or os.environ.get("MASKSERVE_URL") or settings.url or DEFAULT_URL)
     endpoint = replace(endpoint, timeout=timeout, headers=dict(headers or {}), ca_file=ca_file)
+    endpoint = replace(endpoint, shared_memory=shared_memory)
     return Pipeline(
         settings.model,
         open_transport(endpoint),
