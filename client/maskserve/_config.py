@@ -21,6 +21,7 @@ class Settings:
 
     Attributes:
         model: the model's name on the server.
+        folder: the Paddle inference folder of the model, where one was named.
         url: the server.
         threshold: instances must score higher.
         batch_size: how many requests may be under way.
@@ -28,6 +29,7 @@ class Settings:
     """
 
     model: str
+    folder: str | None = None
     url: str | None = None
     threshold: float | None = None
     batch_size: int | None = None
@@ -51,7 +53,7 @@ def read_settings(pipeline: str | os.PathLike[str] | Mapping[str, Any]) -> Setti
     text = os.fspath(pipeline)
     if text.lower().endswith((".yaml", ".yml")):
         return _from_config(_load(text), text)
-    return Settings(_model_name(text))
+    return Settings(_model_name(text), _as_folder(text))
 
 
 def check_device(device: str) -> None:
@@ -89,14 +91,16 @@ def _from_config(config: Mapping[str, Any], where: str) -> Settings:
         raise InvalidParameter(f"{where} is of the pipeline {name!r}; maskserve serves {PIPELINE}")
     if "SubModules" in config:
         module = _section(_section(config, "SubModules", where), _MODULE, where)
-        model, top = module.get("model_name"), config
+        folder, top = module.get("model_dir"), config
+        model = module.get("model_name") or folder
     else:
         module = top = _section(config, "Pipeline", where)
-        model = module.get("model")
+        model, folder = module.get("model"), None
     if not isinstance(model, str) or not model:
         raise InvalidParameter(f"{where} names no model: Pipeline.model, or SubModules.{_MODULE}.model_name")
     return Settings(
         model=_model_name(model),
+        folder=str(folder) if folder else _as_folder(model),
         url=config.get("url") or top.get("url"),
         threshold=module.get("threshold"),
         batch_size=module.get("batch_size"),
@@ -111,11 +115,16 @@ def _section(config: Mapping[str, Any], key: str, where: str) -> Mapping[str, An
     return section
 
 
+def _as_folder(text: str) -> str | None:
+    """`text` where it is the path of a model's folder."""
+    return text if (Path(text) / "inference.yml").is_file() else None
+
+
 def _model_name(text: str) -> str:
     """The name of the model in a folder, or `text` itself where there is no such folder."""
-    file = Path(text) / "inference.yml"
-    if not file.is_file():
+    if _as_folder(text) is None:
         return text
+    file = Path(text) / "inference.yml"
     name = _section(_load(str(file)), "Global", str(file)).get("model_name")
     if not isinstance(name, str):
         raise InvalidParameter(f"{file} has no Global.model_name; give the name that the server has for the model")

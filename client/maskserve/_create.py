@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from maskserve._config import check_device, read_settings
-from maskserve._generations import DEFAULT
+from maskserve._generations import DEFAULT, generation_named
+from maskserve._local import find_server
 from maskserve._segmenter import checked_batch_size, checked_threshold
 from maskserve._transport import open_transport, parse_url
 from maskserve.errors import InvalidParameter
@@ -16,7 +18,7 @@ from maskserve.pipeline import Pipeline
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DEFAULT_URL = "grpc://localhost:8001"
+    from maskserve._transport import Transport
 
 
 def create_pipeline(
@@ -35,9 +37,12 @@ def create_pipeline(
     retries: int = 2,
     shared_memory: bool | None = None,
 ) -> Pipeline:
-    """A pipeline that calls a served model. The server is not asked before the first picture.
+    """A pipeline that calls a served model. A server that was named is not asked before the first picture.
 
-    Arguments beat what a pipeline file says.
+    Arguments beat what a pipeline file says. Where neither an argument nor the environment nor the file names a server,
+    the one at ``grpc://localhost:8001`` is taken if it has a model of that name. Otherwise, and always for a folder, a
+    server is started on this machine now (with ``maskserve[server,convert]``), as PaddleX loads a model now; it is
+    stopped when the pipeline is closed or not used any more, and at the end of the program.
 
     Args:
         pipeline: name of the model, such as "Mask-RT-DETR-S"; "instance_segmentation" is the server's only model, or
@@ -45,11 +50,10 @@ def create_pipeline(
             PaddleX, or a model's folder, whose ``inference.yml`` has the name.
         config: the content of a pipeline file, instead of `pipeline`.
         url: the server, such as ``grpc://localhost:8001`` or ``http://localhost:8000`` (``grpcs`` and ``https`` for
-            TLS); without it the environment's MASKSERVE_URL, then ``url`` in the pipeline file, and without that
-            ``grpc://localhost:8001``.
-        device: where PaddleX would run the model, such as "gpu:0". The server has decided that already: the value is
-            checked and nothing else.
-        use_hpip: whether PaddleX would use its high-performance plugin. The server always does what it can.
+            TLS); without it the environment's MASKSERVE_URL, then ``url`` in the pipeline file.
+        device: what to run the model on where a server is started here, "cpu" for instance; a server that is running
+            has decided that already, and the value is only checked.
+        use_hpip: whether PaddleX would use its high-performance plugin. The fastest engine that works is always taken.
         threshold: instances must score higher; None for the model's own.
         concurrency: how many requests `predict` keeps under way.
         timeout: seconds that one request may take.
@@ -62,25 +66,32 @@ def create_pipeline(
             have them that way; None for servers on a loopback address only.
 
     Raises:
-        InvalidParameter: an argument makes no sense.
+        InvalidParameter: an argument makes no sense, or the model cannot be run on `device` here.
+        ServerUnavailable: no server was named, none is there, and none can be started.
     """
     settings = read_settings(pipeline if config is None else config)  # type: ignore[arg-type]  # None is refused there
-    if device or settings.device:
-        check_device(device or settings.device or "")
+    device = device or settings.device
+    if device:
+        check_device(device)
     if not timeout > 0:
         raise InvalidParameter(f"timeout={timeout!r} is not a number of seconds")
     if concurrency < 1:
         raise InvalidParameter(f"concurrency={concurrency!r}: at least one request has to be under way")
     if retries < 0:
         raise InvalidParameter(f"retries={retries!r}: a request is sent once at least")
-    endpoint = parse_url(url or os.environ.get("MASKSERVE_URL") or settings.url or DEFAULT_URL)
-    endpoint = replace(endpoint, timeout=timeout, headers=dict(headers or {}), ca_file=ca_file)
-    endpoint = replace(endpoint, shared_memory=shared_memory)
+    threshold = checked_threshold(settings.threshold if threshold is None else threshold)
+    concurrency = max(concurrency, checked_batch_size(settings.batch_size))
+    generation_named(generation)
+
+    def connect(address: str, limit: float = math.inf) -> Transport:
+        endpoint = replace(parse_url(address), timeout=min(timeout, limit), ca_file=ca_file)
+        return open_transport(replace(endpoint, headers=dict(headers or {}), shared_memory=shared_memory))
+
+    address = url or os.environ.get("MASKSERVE_URL") or settings.url
+    if address:
+        model, transport = settings.model, connect(address)
+    else:
+        model, transport = find_server(settings, device, connect)
     return Pipeline(
-        settings.model,
-        open_transport(endpoint),
-        threshold=checked_threshold(settings.threshold if threshold is None else threshold),
-        concurrency=max(concurrency, checked_batch_size(settings.batch_size)),
-        generation=generation,
-        retries=retries,
+        model, transport, threshold=threshold, concurrency=concurrency, generation=generation, retries=retries
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from maskserve._transport import Transport
 
 PIPELINE = "instance_segmentation"
-_PIPELINE_MODEL = "Mask-RT-DETR-S"  # what PaddleX's pipeline of that name runs
+PIPELINE_MODEL = "Mask-RT-DETR-S"  # what PaddleX's pipeline of that name runs
 
 
 class Model:
@@ -91,8 +91,8 @@ def _lookup(label: str, known: dict[str, int]) -> int:
 
 def _choose(transport: Transport) -> str:
     names = entry_points(transport.models())
-    if _PIPELINE_MODEL in names or len(names) == 1:
-        return _PIPELINE_MODEL if _PIPELINE_MODEL in names else names[0]
+    if PIPELINE_MODEL in names or len(names) == 1:
+        return PIPELINE_MODEL if PIPELINE_MODEL in names else names[0]
     has = f"it has {', '.join(names)}; name one of them" if names else "it has none"
     raise ModelNotFound(f"{PIPELINE!r} could be any model of the server at {transport.url}: {has}")
 

@@ -68,9 +68,12 @@ def test_arguments_beat_the_environment_and_that_the_file(written, monkeypatch):
 
 def test_a_folder_has_the_name_of_its_model(written):
     folder = written("Global: {model_name: PP-YOLOE_seg-S}", "best/inference.yml").parent
-    assert read_settings(folder).model == "PP-YOLOE_seg-S"
-    path = written(f"Pipeline: {{model: {folder}}}")
-    assert read_settings(path).model == "PP-YOLOE_seg-S"
+    expected = Settings("PP-YOLOE_seg-S", folder=str(folder))
+    assert read_settings(folder) == expected
+    assert read_settings(written(f"Pipeline: {{model: {folder}}}")) == expected
+    later = "SubModules: {InstanceSegmentation: {%s}}"
+    assert read_settings(written(later % f"model_dir: {folder}")) == expected
+    assert read_settings(written(later % f"model_name: ours, model_dir: {folder}")) == Settings("ours", str(folder))
 
 
 def test_a_name_is_a_name():
@@ -108,10 +111,10 @@ def test_a_file_that_is_not_there(written):
 
 @pytest.mark.parametrize("device", ["cpu", "gpu", "GPU:0", "gpu:0,1", "npu:3", "xpu", "mlu:0", "dcu:0"])
 def test_devices(device):
-    create_pipeline("m", device=device, use_hpip=True)
+    create_pipeline("m", url="grpc://box", device=device, use_hpip=True)
 
 
 @pytest.mark.parametrize("device", ["tpu", " cpu", "gpu:", "gpu:a", "gpu:-1", "gpu:0:1", "cpu:0", 3])
 def test_devices_that_are_none(device):
     with pytest.raises(InvalidParameter, match="device="):
-        create_pipeline("m", device=device)
+        create_pipeline("m", url="grpc://box", device=device)

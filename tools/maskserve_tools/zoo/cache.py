@@ -99,17 +99,32 @@ class CachedModel:
         Raises:
             ToolError: the cache cannot be written, or its file system has no locks.
         """
-        try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = _lock(self.folder.with_name(f".{self.folder.name}.lock"), on_wait)
-        except OSError as error:
-            raise ToolError(
-                f"{self.folder.parent} cannot be used as a cache: {error.strerror}; set {ENVIRONMENT} to another folder"
-            ) from error
-        try:
+        with exclusive(self.folder, on_wait):
             yield
-        finally:
-            os.close(descriptor)  # which ends the lock; the file stays, as removing it would let two others in
+
+
+@contextmanager
+def exclusive(place: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Be the only one, of all threads and processes, that works on `place` in a cache.
+
+    Args:
+        place: a file or folder, there already or not.
+        on_wait: called when another one has to finish first.
+
+    Raises:
+        ToolError: the cache cannot be written, or its file system has no locks.
+    """
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _lock(place.with_name(f".{place.name}.lock"), on_wait)
+    except OSError as error:
+        raise ToolError(
+            f"{place.parent} cannot be used as a cache: {error.strerror}; set {ENVIRONMENT} to another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)  # which ends the lock; the file stays, as removing it would let two others in
 
 
 def file_sizes(folder: Path) -> dict[str, int]:

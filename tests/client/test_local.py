@@ -1,0 +1,238 @@
+"""Pipelines that were told of no server: what answers on this machine, or a server started for them."""
+
+import asyncio
+import gc
+import sys
+from pathlib import Path
+
+import pytest
+
+from maskserve import AsyncPipeline, create_pipeline
+from maskserve._failures import ServedModel
+from maskserve._local import DEFAULT_URL, ENTRY_POINTS, find_starter
+from maskserve.errors import InvalidParameter, ModelNotFound, ServerUnavailable, ToolError
+
+
+class FakeServer:
+    """Stands for a server; it remembers how often it was stopped."""
+
+    url = "grpc://127.0.0.1:4711"
+
+    def __init__(self, model):
+        self.model = model
+        self.stops = 0
+
+    def stop(self):
+        self.stops += 1
+
+
+class FakeStarter:
+    """Starts fake servers, and remembers for what."""
+
+    def __init__(self):
+        self.calls = []
+        self.servers = []
+        self.error = None
+
+    def __call__(self, model, *, device):
+        self.calls.append((model, device))
+        if self.error:
+            raise self.error
+        self.servers.append(FakeServer("tiny"))
+        return self.servers[-1]
+
+
+@pytest.fixture
+def usual(transport):
+    """What the usual address of a server answers: nothing, until a test says otherwise."""
+
+    class Usual(type(transport)):
+        answers = False
+
+        def model_config(self, model):
+            if not self.answers:
+                raise ServerUnavailable("nobody here")
+            if model not in {entry.name for entry in self.served}:
+                raise ModelNotFound("not here")
+            return super().model_config(model)
+
+        def models(self):
+            if not self.answers:
+                raise ServerUnavailable("nobody here")
+            return super().models()
+
+    return Usual()
+
+
+@pytest.fixture
+def urls(transport, usual, monkeypatch):
+    """The addresses that were gone to; the fake server answers at all but the usual one."""
+    gone_to = []
+
+    def open_transport(endpoint):
+        gone_to.append((endpoint.url, endpoint.timeout))
+        return usual if endpoint.url == DEFAULT_URL else transport
+
+    monkeypatch.setattr("maskserve._create.open_transport", open_transport)
+    monkeypatch.delenv("MASKSERVE_URL", raising=False)
+    return gone_to
+
+
+@pytest.fixture
+def starter(urls, monkeypatch):
+    fake = FakeStarter()
+    monkeypatch.setattr("maskserve._local.find_starter", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "inference.yml").write_text("Global: {model_name: tiny}")
+    return tmp_path / "best"
+
+
+def test_a_server_that_was_named_is_neither_asked_nor_replaced(starter, urls, folder, monkeypatch):
+    create_pipeline(folder, url="grpc://box:1")
+    create_pipeline(config={"Pipeline": {"model": "tiny"}, "url": "grpc://box:2"})
+    monkeypatch.setenv("MASKSERVE_URL", "grpc://box:3")
+    create_pipeline("tiny", device="gpu:0")
+    assert [url for url, _ in urls] == ["grpc://box:1", "grpc://box:2", "grpc://box:3"]
+    assert starter.calls == []
+
+
+def test_a_server_at_the_usual_address_is_taken_when_it_has_the_model(starter, usual, grey):
+    usual.answers = True
+    with create_pipeline("tiny", device="gpu:0") as pipeline:
+        assert len(list(pipeline.predict(grey()))) == 1
+    assert [model for model, _ in usual.requests] == ["tiny"]
+    assert starter.calls == []
+
+
+def test_looking_there_takes_no_longer_than_it_should(starter, usual, urls):
+    usual.answers = True
+    create_pipeline("tiny", timeout=600)
+    assert urls == [(DEFAULT_URL, 5.0), (DEFAULT_URL, 600)]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "served", "started"),
+    [
+        ("other", ["tiny"], "other"),
+        ("instance_segmentation", ["tiny", "second"], "Mask-RT-DETR-S"),
+        ("instance_segmentation", [], "Mask-RT-DETR-S"),
+    ],
+)
+def test_a_server_without_the_model_is_not_taken(pipeline, served, started, starter, usual):
+    usual.answers = True
+    usual.served = [ServedModel(name, "READY") for name in served]
+    create_pipeline(pipeline)
+    assert starter.calls == [(started, None)]
+
+
+def test_the_only_model_of_the_usual_server_is_the_pipelines(starter, usual):
+    usual.answers = True
+    assert create_pipeline("instance_segmentation").model == "tiny"
+    assert starter.calls == []
+
+
+def test_a_folder_is_served_even_where_a_server_has_a_model_of_that_name(starter, usual, folder, grey, transport):
+    usual.answers = True
+    with create_pipeline(folder, device="cpu") as pipeline:
+        (result,) = pipeline.predict(grey())
+    assert starter.calls == [(str(folder), "cpu")]
+    assert result["boxes"][0]["label"] == "car"
+    assert (len(usual.requests), len(transport.requests)) == (0, 1)
+
+
+def test_what_a_pipeline_file_says_reaches_the_starter(starter, tmp_path, folder):
+    path = tmp_path / "p.yaml"
+    path.write_text(f"Pipeline: {{model: {folder}, device: 'npu:0'}}")
+    create_pipeline(path)
+    create_pipeline(path, device="cpu")
+    create_pipeline(config={"SubModules": {"InstanceSegmentation": {"model_name": "a", "model_dir": "nowhere"}}})
+    assert starter.calls == [(str(folder), "npu:0"), (str(folder), "cpu"), ("nowhere", None)]
+
+
+def test_closing_the_pipeline_stops_the_server_once_and_for_all(starter, grey):
+    pipeline = create_pipeline("tiny", retries=0)
+    (server,) = starter.servers
+    assert len(list(pipeline.predict(grey()))) == 1
+    assert server.stops == 0
+    pipeline.close()
+    pipeline.close()
+    assert server.stops == 1
+    with pytest.raises(ServerUnavailable, match="the pipeline was closed"):
+        next(iter(pipeline.predict(grey())))
+
+
+def test_an_exception_stops_the_server(starter):
+    with pytest.raises(ZeroDivisionError), create_pipeline("tiny"):
+        raise ZeroDivisionError
+    assert starter.servers[0].stops == 1
+
+
+def test_a_pipeline_that_is_not_used_any_more_has_its_server_stopped(starter, grey):
+    results = create_pipeline("tiny").predict([grey(1), grey(2)])
+    next(iter(results))
+    gc.collect()
+    assert starter.servers[0].stops == 0
+    results.close()
+    del results
+    gc.collect()
+    assert starter.servers[0].stops == 1
+
+
+def test_an_asynchronous_pipeline_stops_its_server(starter, grey):
+    async def run():
+        async with AsyncPipeline(create_pipeline("tiny")) as pipeline:
+            return [result async for result in pipeline.predict(grey())]
+
+    assert len(asyncio.run(run())) == 1
+    assert starter.servers[0].stops == 1
+
+
+def test_arguments_are_checked_before_anything_is_started(starter):
+    for wrong in ({"timeout": 0}, {"concurrency": 0}, {"retries": -1}, {"threshold": "x"}, {"generation": "x"}):
+        with pytest.raises(InvalidParameter):
+            create_pipeline("tiny", **wrong)
+    assert starter.calls == []
+
+
+def test_why_no_server_could_be_started(starter, folder):
+    starter.error = ToolError("there is no room")
+    with pytest.raises(ServerUnavailable, match=r"no server at \S+ has tiny, .*there is no room.*url="):
+        create_pipeline("tiny")
+    with pytest.raises(ServerUnavailable, match=r"^none can be started here: there is no room"):
+        create_pipeline(folder)
+
+
+def test_a_device_that_cannot_be_had(starter):
+    starter.error = InvalidParameter("device='npu:0': cannot")
+    with pytest.raises(InvalidParameter, match="device='npu:0': cannot"):
+        create_pipeline("tiny", device="npu:0")
+
+
+def test_without_the_tools_the_extra_and_the_url_are_named(urls, monkeypatch):
+    monkeypatch.setattr("maskserve._local.find_starter", lambda: None)
+    with pytest.raises(ServerUnavailable, match=r"url= or MASKSERVE_URL, or pip install .maskserve\[server,convert\]"):
+        create_pipeline("tiny")
+
+
+def test_the_starter_is_an_entry_point(tmp_path, monkeypatch):
+    information = tmp_path / "starter_of_a_test-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Name: starter-of-a-test\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\nany = starter_of_a_test:start\n")
+    (tmp_path / "starter_of_a_test.py").write_text("def start(model, *, device): ...")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    found = find_starter()
+    assert found is not None
+    assert (found.__module__, found.__name__) == ("starter_of_a_test", "start")
+
+
+def test_the_project_declares_its_starter():
+    from maskserve_tools.local import start
+
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'[project.entry-points."{ENTRY_POINTS}"]\nembedded = "{start.__module__}:{start.__name__}"\n' in text
