@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -54,6 +54,11 @@ def make_answer(found: Sequence[Found], size: tuple[int, int]) -> list[Tensor]:
         numbers(contract.MASK_BOXES, "INT32", windows, (count, 4)),
         numbers(contract.IMAGE_SIZE, "INT32", size, (2,)),
     ]
+
+
+def values(results: Iterable[Any]) -> list[int]:
+    """The scores of `FakeTransport`'s answers: the values of the grey pictures that were asked for."""
+    return [round(float(result.scores[0]) * 255) for result in results]
 
 
 class FakeTransport:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.client.conftest import values
 
 from maskserve import _shared_memory
 from maskserve._transport import open_transport, parse_url
@@ -51,10 +52,6 @@ def opened(service):
     yield open_pipeline
     for pipeline in pipelines:
         pipeline.close()
-
-
-def values(results):
-    return [round(float(result.scores[0]) * 255) for result in results]
 
 
 def test_the_same_answers_with_and_without(service, opened, large):

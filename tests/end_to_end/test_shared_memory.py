@@ -1,0 +1,135 @@
+"""Large pictures in shared memory, against a real server: the same results, and nothing left behind."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+
+from maskserve import create_pipeline
+from maskserve._shared_memory import FOLDER, SharedMemoryTransport
+from maskserve._transport import open_transport, parse_url
+from maskserve._wire import ImageRequest
+from maskserve.errors import InvalidImage
+from tests.end_to_end.conftest import DEMO
+
+if TYPE_CHECKING:
+    from maskserve_tools.serving import Server
+
+SIZE = (1700, 1700)
+
+
+def ask(server: Server, method: str, path: str) -> bytes:
+    connection = http.client.HTTPConnection(urlsplit(server.http_url).netloc)
+    connection.request(method, f"/v2/systemsharedmemory/{path}")
+    answer = connection.getresponse().read()
+    connection.close()
+    return answer
+
+
+def mapped(server: Server) -> list[str]:
+    """The regions that the server has mapped."""
+    return [region["name"] for region in json.loads(ask(server, "GET", "status"))]
+
+
+def names() -> list[Path]:
+    return list(FOLDER.glob("maskserve-image-*"))
+
+
+@pytest.fixture(params=["grpc", "http"])
+def url(request: pytest.FixtureRequest, server: Server) -> str:
+    return server.grpc_url if request.param == "grpc" else server.http_url
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray[Any, Any]:
+    """A photo with a person, enlarged."""
+    path = Path(__file__).parents[2] / "demo" / "photos" / "astronaut.jpg"
+    return cv2.resize(cv2.imread(str(path)), SIZE)
+
+
+def test_the_same_results_with_and_without(url: str, server: Server, photo: np.ndarray[Any, Any]) -> None:
+    results = []
+    for shared in (False, True):
+        with create_pipeline(DEMO, url=url, shared_memory=shared, threshold=0.1) as pipeline:
+            results.append(list(pipeline.predict([photo, photo[::-1], photo])))
+    for sent, handed_over in zip(*results, strict=True):
+        assert sent["boxes"] == handed_over["boxes"]
+        assert sent.instances.masks == handed_over.instances.masks
+    assert (mapped(server), names()) == ([], [])
+    assert len(results[0][0].instances) > 0
+
+
+def test_the_server_takes_regions(url: str) -> None:
+    """The test above would pass, too, if it refused them all."""
+    transport = open_transport(parse_url(url))
+    assert isinstance(transport, SharedMemoryTransport)
+    with pytest.raises(InvalidImage):
+        transport.infer(DEMO, ImageRequest(bytes(9 << 20)))
+    assert transport._accepted
+
+
+def test_nothing_stays_after_an_error(url: str, server: Server) -> None:
+    with create_pipeline(DEMO, url=url) as pipeline, pytest.raises(InvalidImage):
+        list(pipeline.predict(bytes(9 << 20)))
+    assert (mapped(server), names()) == ([], [])
+
+
+ENDLESS = """
+import itertools, sys
+import numpy as np
+from maskserve import create_pipeline
+picture = np.zeros((1700, 1700, 3), np.uint8)
+for result in create_pipeline(sys.argv[1], url=sys.argv[2]).predict(itertools.repeat(picture)):
+    print("one", flush=True)
+"""
+
+KILLED = """
+import os, signal, sys, threading
+import numpy as np
+from maskserve import _grpc, _http, create_pipeline
+for kind in (_grpc.GrpcTransport, _http.HttpTransport):
+    def infer(self, model, request, region, infer=kind.infer):
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        return infer(self, "nowhere" if region is None else model, request, region)
+    kind.infer = infer
+list(create_pipeline(sys.argv[1], url=sys.argv[2]).predict(np.zeros((1700, 1700, 3), np.uint8)))
+"""
+
+
+@pytest.fixture
+def endless(url: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has its first result and goes on."""
+    command = [sys.executable, "-c", ENDLESS, DEMO, url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "one\n"
+        yield process
+        process.kill()
+
+
+def test_nothing_stays_after_ctrl_c(endless: subprocess.Popen[str], server: Server) -> None:
+    endless.send_signal(signal.SIGINT)
+    _, err = endless.communicate(timeout=60)
+    assert "KeyboardInterrupt" in err
+    assert (mapped(server), names()) == ([], [])
+
+
+def test_no_name_stays_after_a_kill(url: str, server: Server) -> None:
+    """The server's mapping stays until it is restarted, or somebody unregisters it who knows that nobody is left."""
+    done = subprocess.run([sys.executable, "-c", KILLED, DEMO, url], capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert names() == []
+    (region,) = mapped(server)
+    while mapped(server):  # refused as long as the request is under way
+        ask(server, "POST", f"region/{region}/unregister")
