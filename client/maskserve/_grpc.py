@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from maskserve._cancellation import CalledOff
 from maskserve._failures import ServedModel, from_status, missing_model
 from maskserve._fork import fork_gate
 from maskserve._transport import LOOPBACK
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from maskserve._cancellation import Cancellation
     from maskserve._transport import Endpoint
     from maskserve._wire import ImageRequest, Region
 
@@ -42,7 +43,7 @@ class GrpcTransport:
 
     def infer(self, model: str, request: ImageRequest, region: Region | None = None) -> Sequence[Tensor]:
         """The output tensors for one image, which is in `region` if there is one."""
-        answer = self._call("ModelInfer", _infer_request(model, request.tensors(region)), model, request.headers)
+        answer = self._call("ModelInfer", _infer_request(model, request.tensors(region)), model, request)
         if len(answer.outputs) != len(answer.raw_output_contents):
             raise InferenceFailed("the answer does not carry its tensors in raw form")
         return [
@@ -94,21 +95,32 @@ class GrpcTransport:
             if channel is not None and self._process == os.getpid():
                 channel.close()
 
-    def _call(self, method: str, message: Any, model: str, headers: Mapping[str, str] = MappingProxyType({})) -> Any:
+    def _call(self, method: str, message: Any, model: str, request: ImageRequest | None = None) -> Any:
         import grpc
 
-        metadata = [(name.lower(), value) for name, value in {**self._endpoint.headers, **headers}.items()]
+        cancellation = request.cancellation if request else None
         try:
             with fork_gate.request():
-                stub = self._open()
-                return getattr(stub, method)(message, timeout=self._endpoint.timeout, metadata=metadata)
+                return self._send(method, message, request.headers if request else {}, cancellation)
         except grpc.RpcError as error:
             mapped = from_status(error.code().name, error.details() or "", self.url, model)
-        except ValueError as error:  # the channel was closed by another thread
+        except (ValueError, grpc.FutureCancelledError) as error:  # the channel was closed by another thread
             mapped = from_status("CANCELLED", str(error), self.url, model)
+        if cancellation and cancellation.called_off:
+            raise CalledOff(f"the request to {model} at {self.url} was called off")
         if isinstance(mapped, ModelNotFound) and method != "RepositoryIndex":
             mapped = missing_model(model, self)
         raise mapped
+
+    def _send(self, method: str, message: Any, headers: Mapping[str, str], cancellation: Cancellation | None) -> Any:
+        metadata = [(name.lower(), value) for name, value in {**self._endpoint.headers, **headers}.items()]
+        options = {"timeout": self._endpoint.timeout, "metadata": metadata}
+        call = getattr(self._open(), method)
+        if cancellation is None:
+            return call(message, **options)
+        future = call.future(message, **options)
+        with cancellation.watched(future.cancel):
+            return future.result()
 
     def _open(self) -> Any:
         with self._lock:

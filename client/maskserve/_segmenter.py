@@ -24,6 +24,7 @@ from maskserve.results import Failure, InstanceSegResult
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from maskserve._cancellation import Cancellation
     from maskserve._pictures import Picture
     from maskserve._transport import Transport
     from maskserve._wire import Tensor
@@ -48,6 +49,7 @@ class Query:
     width: int
     on_error: OnError
     headers: Mapping[str, str] = field(default_factory=dict)
+    cancellation: Cancellation | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +107,9 @@ class Segmenter:
             ServerError: it is the server's trouble, not the picture's.
         """
         try:
-            request = ImageRequest(picture.encoded(), query.threshold, query.class_ids, query.headers)
+            request = ImageRequest(
+                picture.encoded(), query.threshold, query.class_ids, query.headers, query.cancellation
+            )
             instances = read_answer(self._ask(query.model, request), query.labels)
         except _PICTURE_ERRORS as error:
             return Failure(picture.input_path, _located(error, picture))
@@ -122,7 +126,7 @@ class Segmenter:
             try:
                 return self.transport.infer(model, request)
             except _PASSING_ERRORS:
-                if self.closings != closings:
+                if self.closings != closings or (request.cancellation and request.cancellation.called_off):
                     raise
                 time.sleep(_FIRST_PAUSE * 4**attempt)
         return self.transport.infer(model, request)

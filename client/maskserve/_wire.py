@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from maskserve._cancellation import Cancellation
+
 BYTES_LENGTH = struct.Struct("<I")  # in front of every element of a BYTES tensor
 _MAX_PIXELS = 2**31
 _DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
@@ -63,12 +65,14 @@ class ImageRequest:
         threshold: instances must score higher; None for the model's own.
         class_ids: keep only these classes; None for all.
         headers: sent along with this request; gRPC calls them metadata.
+        cancellation: calls it off, as far as the transport can (gRPC can); None where nobody will.
     """
 
     image: bytes
     threshold: float | None = None
     class_ids: tuple[int, ...] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    cancellation: Cancellation | None = None
 
     def tensors(self, region: Region | None = None) -> list[Tensor]:
         """The inputs of the contract that this request fills; the image may be in a region already."""

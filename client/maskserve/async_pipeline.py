@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from maskserve._cancellation import Cancellation
 from maskserve._inflight import in_order_async
 from maskserve._inputs import pictures
 from maskserve._segmenter import OnError, wanted
@@ -94,11 +96,16 @@ class AsyncPipeline:
             on_error=on_error,
             headers=headers,
         )
-        outcomes = in_order_async(partial(segmenter.attempt, query), _pictures(input), query.width)
-        async with aclosing(outcomes):
-            async for outcome in outcomes:
-                if wanted(outcome, on_error):
-                    yield outcome
+        cancellation = Cancellation()
+        attempt = partial(segmenter.attempt, replace(query, cancellation=cancellation))
+        outcomes = in_order_async(attempt, _pictures(input), query.width)
+        try:
+            async with aclosing(outcomes):
+                async for outcome in outcomes:
+                    if wanted(outcome, on_error):
+                        yield outcome
+        finally:  # whoever stops iterating wants no more of the server's time
+            cancellation.call_off()
 
     __call__ = predict
 
