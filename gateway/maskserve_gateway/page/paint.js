@@ -16,9 +16,10 @@ import { makeCanvas } from "./sprites.js";
  * @property {(instance: import("./instances.js").Instance) => import("./sprites.js").Sprite} spriteOf
  */
 
-const FADED = { body: 0.16, rim: 0.5 };
-const PLAIN = { body: 0.42, rim: 1 };
-const LIT = { body: 0.55, rim: 1 };
+const FONT = '-apple-system, "Segoe UI", Roboto, "Noto Sans", Ubuntu, Cantarell, sans-serif';
+const FADED = { body: 0.14, rim: 0.5 };
+const PLAIN = { body: 0.38, rim: 1 };
+const LIT = { body: 0.5, rim: 1 };
 
 /**
  * @param {CanvasRenderingContext2D} context
@@ -108,7 +109,7 @@ function paintBox(context, scene, instance) {
 function paintLabels(context, scene, lit) {
   const others = scene.layers.labels && !scene.isolated ? scene.shown.filter((instance) => instance !== lit) : [];
   const taken = [];
-  context.font = `600 ${12.5 * scene.unit}px system-ui, sans-serif`;
+  context.font = `600 ${12.5 * scene.unit}px ${FONT}`;
   context.textBaseline = "middle";
   for (const instance of lit ? [lit, ...others] : others) {
     const plate = placeLabel(context, scene, instance, taken);

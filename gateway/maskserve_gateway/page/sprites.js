@@ -65,9 +65,13 @@ function paintedCoverage(coverage, colour) {
   const [canvas, context] = makeCanvas(coverage.width, coverage.height);
   const pixels = context.createImageData(canvas.width, canvas.height);
   const code = parseInt(colour.slice(1), 16);
-  coverage.alpha.forEach((alpha, at) => {
-    if (alpha) pixels.data.set([code >> 16, (code >> 8) & 255, code & 255, alpha], 4 * at);
-  });
+  const [red, green, blue] = [code >> 16, (code >> 8) & 255, code & 255];
+  for (let at = 0, to = 0; at < coverage.alpha.length; at++, to += 4) {
+    pixels.data[to] = red;
+    pixels.data[to + 1] = green;
+    pixels.data[to + 2] = blue;
+    pixels.data[to + 3] = coverage.alpha[at];
+  }
   context.putImageData(pixels, 0, 0);
   return canvas;
 }
