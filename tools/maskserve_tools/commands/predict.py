@@ -25,12 +25,16 @@ _EPILOG = """\
 examples:
   maskserve predict --pipeline Mask-RT-DETR-S --input photo.jpg --save_path out/
   maskserve predict --pipeline instance_segmentation --input photos/ --url http://gpu-box:8000 --threshold 0.3
+  maskserve predict --pipeline best_model/inference --input photos/ --device cpu
   maskserve predict --pipeline Mask-RT-DETR-S --input photos/ --save_path out/ --resume
   maskserve predict --pipeline Mask-RT-DETR-S --input photos/ --ndjson | jq .boxes[].label
 
 Each picture's instances go to standard output, one line for each picture; what went wrong goes to standard error.
 The exit status is 0 when every picture was segmented, 1 when one was not, 2 when the command line makes no sense, and
 130 after Ctrl-C.
+
+A command line written for paddlex works with the name exchanged, without `predict`:
+  maskserve --pipeline instance_segmentation --input photo.jpg --device cpu --save_path out/
 """
 
 
@@ -60,18 +64,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command and its options."""
     parser = subparsers.add_parser(
         "predict",
-        help="segment pictures with a model on a server",
+        help="segment pictures with a model",
         description="Segment pictures with a model on a server and print what was found.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    pipeline = "the model on the server (instance_segmentation: its only one, or Mask-RT-DETR-S), or a pipeline file"
-    add("--pipeline", required=True, metavar="NAME", help=pipeline)
+    pipeline = "a model's name (instance_segmentation: the server's only one, or Mask-RT-DETR-S), a model's folder, or"
+    add("--pipeline", required=True, metavar="NAME", help=f"{pipeline} a pipeline file")
     add("--input", required=True, nargs="+", metavar="PATH", help="image files, PDF files, directories or URLs")
-    add(
-        "--url", metavar="URL", help="the server, grpc:// or http:// (default: MASKSERVE_URL, or grpc://localhost:8001)"
-    )
+    url = "the server, grpc:// or http:// (default: MASKSERVE_URL, or what grpc://localhost:8001 has, or one that is"
+    add("--url", metavar="URL", help=f"{url} started for this command)")
     add("--save_path", "--save-path", type=Path, metavar="DIR", help="save pictures and JSON files there")
     add("--resume", action="store_true", help="leave out pictures whose JSON file is there already")
     add("--ndjson", action="store_true", help="print a JSON document a line, masks as COCO run lengths")
@@ -80,7 +83,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--generation", choices=sorted(GENERATIONS), default=DEFAULT, help=f"of PaddleX's names (default {DEFAULT})")
     add("--concurrency", type=int, default=4, metavar="N", help="requests under way at once (default 4)")
     add("--timeout", type=float, default=60.0, metavar="S", help="seconds for one request (default 60)")
-    add("--device", metavar="D", help="accepted as PaddleX has it, without effect: the server has decided")
+    add("--device", metavar="D", help="what to run the model on, such as cpu, where a server is started for this")
+    add("--use_hpip", action="store_true", help="accepted as PaddleX has it: the fastest engine is always taken")
     parser.set_defaults(run=run)
 
 
@@ -95,17 +99,20 @@ def run(args: argparse.Namespace) -> int:
 
     if args.resume and args.save_path is None:
         raise InvalidParameter("--resume looks for files under --save_path: name it")
+    jobs = [job for source in args.input for job in find_jobs(source, args.save_path)]
+    if args.resume:
+        jobs = [job for job in jobs if not job.saved_json(args.generation).exists()]
+        if not jobs:
+            return 0
     pipeline = create_pipeline(
         args.pipeline,
         url=args.url,
         device=args.device,
+        use_hpip=args.use_hpip,
         concurrency=args.concurrency,
         timeout=args.timeout,
         generation=args.generation,
     )
-    jobs = [job for source in args.input for job in find_jobs(source, args.save_path)]
-    if args.resume:
-        jobs = [job for job in jobs if not job.saved_json(args.generation).exists()]
     tally = Tally(len(jobs))
     try:
         with pipeline, progress_bar(len(jobs)) as advance:
