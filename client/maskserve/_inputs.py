@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff"})
+_MAX_PATH = 4096  # characters, which no system's paths have more of; a picture as base64 has
 
 
 def pictures(source: Any) -> Iterator[Picture]:
@@ -68,6 +69,8 @@ def _from_text(text: str | bytes) -> Iterator[Picture]:
         yield from _from_pdf(path)
     elif not path:
         yield _failing("the path of the picture is empty", path)
+    elif len(path) > _MAX_PATH or path.startswith("data:"):
+        yield _failing(f"{path[:40]!r}... is no path; if it is base64, pass the bytes: base64.b64decode(...)")
     else:
         yield from _from_file(path)
 

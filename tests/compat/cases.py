@@ -34,20 +34,23 @@ def make_kinds(folder, pixels):
     write(folder / "grey.png", cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY))
     write(folder / "rgba.png", np.dstack([pixels, pixels[:, :, 0]]))
     write(folder / "deep.png", pixels.astype(np.uint16) * 257)
-    make_documents(folder, Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1])))
+    make_with_pillow(folder, Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1])))
     (folder / "corrupt.jpg").write_bytes(b"text")
     (folder / "truncated.png").write_bytes((folder / "plain.png").read_bytes()[:2000])
+    (folder / "truncated.jpg").write_bytes((folder / "photo.jpg").read_bytes()[:9000])
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "notes.txt").write_text("text")
     (folder / "photo.jfif").write_bytes((folder / "photo.jpg").read_bytes())
     (folder / "nothing").mkdir(exist_ok=True)
 
 
-def make_documents(folder, rgb):
-    """A photo lying on its side, and documents of two pages."""
+def make_with_pillow(folder, rgb):
+    """A photo lying on its side, other modes, and documents of two pages."""
     exif = Image.Exif()
     exif[0x0112] = 6
     rgb.save(folder / "turned.jpg", exif=exif)
+    rgb.convert("CMYK").save(folder / "cmyk.jpg")
+    rgb.convert("P").save(folder / "palette.png")
     for name in ("two.pdf", "pages.tiff"):
         rgb.save(folder / name, save_all=True, append_images=[rgb.rotate(180)], resolution=144)
 

@@ -16,7 +16,6 @@ PADDLEX = {
     "3.x": [["paddlex[cv]==3.7.2", "paddlepaddle==3.3.1"]],
     # Pinned to releases of Python 3.8 to 3.10: installed without its pins, and without what the chat pipelines need.
     "3.0b2": [
-        ["--no-deps", "paddlex==3.0.0b2"],
         [
             *("paddlepaddle==3.0.0", "setuptools<81", "numpy==1.24.4", "opencv-python-headless==4.8.1.78"),
             *("pandas<2.3", "pillow", "prettytable", "imagesize", "colorlog", "PyYAML", "filelock", "ruamel.yaml"),
@@ -24,6 +23,7 @@ PADDLEX = {
             *("GPUtil", "lxml", "openpyxl", "premailer", "PyMuPDF", "ujson", "networkx", "matplotlib<3.9"),
             *("chinese-calendar", "parsley"),
         ],
+        ["--no-deps", "paddlex==3.0.0b2"],
     ],
 }
 MASKSERVE = [["--editable", f"{ROOT}[server,convert,pdf]"]]

@@ -30,6 +30,7 @@ LISTED = [
     ("3.0b2", "input: path rgba.png", "saving fails there", "grey or RGBA photos, drawn (3.0b2)"),
     ("3.0b2", "input: path grey.png", "saving fails there", "grey or RGBA photos, drawn (3.0b2)"),
     ("3.0b2", "input: path two.pdf", ANY, "PDF files (3.0b2)"),
+    (ANY, "input: path truncated.jpg", "outcome", "truncated JPEG files"),
     (ANY, "input: path *.tiff", ANY, "TIFF files"),
     ("3.x", "input: path photo.ppm", "outcome", "PPM and other rare formats (3.x)"),
     ("3.x", "input: path photo.dib", "file names", "`.dib` photos, drawn (3.x)"),
