@@ -80,3 +80,15 @@ def server(demo_repository: Path) -> Iterator[Server]:
 
     with serve(demo_repository) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def two_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo with two people, side by side, for the demo model: a single instance would hide a wrong order."""
+    import cv2
+    import numpy as np
+
+    photos = [cv2.imread(str(ROOT / "demo" / "photos" / f"{name}.jpg")) for name in ("astronaut", "grace_hopper")]
+    path = tmp_path_factory.mktemp("photo") / "two_people.jpg"
+    cv2.imwrite(str(path), np.hstack([cv2.resize(photo, (400, 480)) for photo in photos]))
+    return path

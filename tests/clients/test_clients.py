@@ -9,64 +9,72 @@ import shutil
 import subprocess
 import urllib.request
 from base64 import b64encode
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
 
 from tests.clients.conftest import PADDLEX_PORT
 from tests.clients.languages import LANGUAGES, Language
-from tests.conftest import ROOT
 
-PHOTO = ROOT / "demo" / "photos" / "astronaut.jpg"
 PATH = "/instance-segmentation"
 _SCORE = re.compile(r"score\W{1,8}?(?=[\d.])([\d.]+(?:[eE]-?\d+)?)")
 
 each_language = pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running gateway, a photo, and the instances that it finds there."""
+
+    url: str
+    photo: Path
+    instances: list[dict[str, Any]]
+
+
 @pytest.fixture(scope="session")
-def expected(gateway: str) -> list[dict[str, Any]]:
-    """The instances that the service finds in the photo."""
-    body = json.dumps({"image": b64encode(PHOTO.read_bytes()).decode()}).encode()
+def service(gateway: str, two_people: Path) -> Service:
+    body = json.dumps({"image": b64encode(two_people.read_bytes()).decode()}).encode()
     request = urllib.request.Request(gateway + PATH, body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as response:
-        instances: list[dict[str, Any]] = json.load(response)["result"]["instances"]
-    assert instances, "a photo without instances proves nothing"
-    return instances
+        instances = json.load(response)["result"]["instances"]
+    assert len(instances) > 1, "this photo proves too little"
+    return Service(gateway + PATH, two_people, instances)
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
-def _is_the_photo_drawn_upon(path: Path) -> bool:
-    with Image.open(path) as picture, Image.open(PHOTO) as photo:
+def _is_drawn_upon(path: Path, original: Path) -> bool:
+    with Image.open(path) as picture, Image.open(original) as photo:
         return picture.format == "JPEG" and picture.size == photo.size and picture.tobytes() != photo.tobytes()
 
 
 @each_language
-def test_our_client(language: Language, gateway: str, expected: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_our_client(language: Language, service: Service, tmp_path: Path) -> None:
     language.require()
     command = language.built(language.example, tmp_path, seed=False)
 
-    done = _run([*command, gateway + PATH, str(PHOTO), "seen.jpg"], tmp_path)
+    done = _run([*command, service.url, str(service.photo), "seen.jpg"], tmp_path)
 
     assert done.returncode == 0, done.stderr
     head, _, printed = done.stdout.partition("\n\nInstances:\n")
     assert head == "Output image saved at seen.jpg"
-    assert json.loads(printed) == expected
-    assert _is_the_photo_drawn_upon(tmp_path / "seen.jpg")
+    assert json.loads(printed) == service.instances
+    assert _is_drawn_upon(tmp_path / "seen.jpg", service.photo)
 
 
 @each_language
-def test_our_client_says_what_is_wrong(language: Language, gateway: str, tmp_path: Path) -> None:
+def test_our_client_says_what_is_wrong(language: Language, service: Service, tmp_path: Path) -> None:
     language.require()
     command = language.built(language.example, tmp_path, seed=False)
     (tmp_path / "notes.txt").write_text("this is no photo")
 
-    done = _run([*command, gateway + PATH, "notes.txt", "seen.jpg"], tmp_path)
+    done = _run([*command, service.url, "notes.txt", "seen.jpg"], tmp_path)
 
     assert done.returncode == 1, done.stdout
     assert re.match(r"4\d\d: .+", done.stderr), done.stderr
@@ -86,20 +94,18 @@ def seed_programs(shared: Path) -> dict[str, str]:
 
 
 @each_language
-def test_the_seeds_client(
-    language: Language, seed_programs: dict[str, str], gateway: str, expected: list[dict[str, Any]], tmp_path: Path
-) -> None:
+def test_the_seeds_client(language: Language, seed_programs: dict[str, str], service: Service, tmp_path: Path) -> None:
     language.require()
-    port = gateway.rpartition(":")[2]
     source = tmp_path / "seed"
     # Unchanged, unless somebody else has PaddleX's port.
-    source.write_text(seed_programs[language.label].replace(f"localhost:{PADDLEX_PORT}", f"localhost:{port}"))
+    host = urlsplit(service.url).netloc
+    source.write_text(seed_programs[language.label].replace(f"localhost:{PADDLEX_PORT}", host))
     command = language.built(source, tmp_path, seed=True)
-    shutil.copy(PHOTO, tmp_path / "demo.jpg")
+    shutil.copy(service.photo, tmp_path / "demo.jpg")
 
     done = _run(command, tmp_path)
 
     assert done.returncode == 0, done.stderr
     scores = [float(text) for text in _SCORE.findall(done.stdout)]
-    assert scores == pytest.approx([instance["score"] for instance in expected], rel=1e-6)
-    assert _is_the_photo_drawn_upon(tmp_path / "out.jpg")
+    assert scores == pytest.approx([instance["score"] for instance in service.instances], rel=1e-6)
+    assert _is_drawn_upon(tmp_path / "out.jpg", service.photo)
