@@ -42,8 +42,9 @@ def draw(rgb: NDArray[np.uint8], instances: Instances, look: Generation, style: 
         rgb: [height, width, 3] uint8; drawn upon.
         instances: what was found in it.
         look: whose widths of lines and sizes of text.
-        style: "maskserve" gives every instance of a class the same colour; in "paddlex" the second is paler than the
-            first, and so on, as PaddleX's pictures are.
+        style: "maskserve" gives every instance of a class the same colour, and keeps the labels of the best legible
+            where labels meet; in "paddlex" the second of a class is paler than the first, and so on, and later
+            labels cover earlier ones, as in PaddleX's pictures.
 
     Raises:
         InvalidImage: the picture has another size than the one that was segmented.
@@ -56,7 +57,8 @@ def draw(rgb: NDArray[np.uint8], instances: Instances, look: Generation, style: 
         raise InvalidImage(f"the picture was {was[0]}x{was[1]} when it was segmented, now it is {now[0]}x{now[1]}")
     _draw_masks(rgb, instances, fading=style == "paddlex")
     image = Image.fromarray(rgb)
-    _draw_boxes(image, instances, look)
+    order = range(len(instances)) if style == "paddlex" else np.argsort(instances.scores, kind="stable").tolist()
+    _draw_boxes(image, instances, look, order)
     return image
 
 
@@ -91,12 +93,13 @@ def _tint(region: NDArray[np.uint8], inside: NDArray[np.bool_], colour: Colour) 
         plane[inside] = blended[plane[inside], channel]
 
 
-def _draw_boxes(image: Image.Image, instances: Instances, look: Generation) -> None:
+def _draw_boxes(image: Image.Image, instances: Instances, look: Generation, order: Iterable[int]) -> None:
     canvas = ImageDraw.Draw(image)
     thickness = max(int(max(image.size) * look.line_width), 1)  # Pillow draws nothing at all with a width of 0
     font = _font(int(look.font_size * image.width) + 2)
-    for seen, instance in zip(_first_seen(instances.labels), instances, strict=True):
-        index = seen % len(_PALETTE)
+    seen = _first_seen(instances.labels)
+    for position in order:
+        index, instance = seen[position] % len(_PALETTE), instances[position]
         x0, y0, x1, y1 = instance.box
         outline = [(x0, y0), (x0, y1), (x1, y1), (x1, y0), (x0, y0)]
         canvas.line(outline, width=thickness, fill=_PALETTE[index])

@@ -73,6 +73,12 @@ def test_a_label_stays_inside_the_picture(result_of):
     assert (pixels[50:59, 140:195] == [255, 0, 0]).all(axis=2).any()
 
 
+@pytest.mark.parametrize(("style", "on_top"), [("maskserve", (255, 0, 0)), ("paddlex", (204, 255, 0))])
+def test_where_labels_meet_the_best_is_legible(result_of, style, on_top):
+    best, other = (0, 0.9, (10, 60, 50, 100)), (1, 0.3, (10, 60, 90, 110))
+    assert drawn(result_of, style, [best, other]).getpixel((11, 57)) == on_top
+
+
 def test_nothing_found_leaves_the_picture(result_of):
     array = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     assert np.array_equal(np.asarray(result_of(array, [], SIZE).img), array[:, :, ::-1])
