@@ -80,16 +80,20 @@ def main() -> None:
         directory_of(photos, folder)
         data.write_text(json.dumps(input_data(pictures(photos))))
         reach = {concurrency: perf_analyzer(args, data, concurrency) for concurrency in (1, 2, 4, 8)}
-        print("perf_analyzer:", ", ".join(f"{rate:.1f}/s at {concurrency}" for concurrency, rate in reach.items()))
+        print(
+            "perf_analyzer:",
+            ", ".join(f"{rate:.1f}/s at {concurrency}" for concurrency, rate in reach.items()),
+            flush=True,
+        )
         best = max(reach, key=reach.__getitem__)
-        rounds = []
+        shares = []
         for _ in range(args.rounds):
             before = client(args, folder, best)
             theirs = perf_analyzer(args, data, best)
-            rounds.append((theirs, (before + client(args, folder, best)) / 2))
-    for theirs, ours in rounds:
-        print(f"at {best}: perf_analyzer {theirs:.1f}/s, predict {ours:.1f}/s, {ours / theirs:.0%}")
-    print(f"median: {statistics.median(ours / theirs for theirs, ours in rounds):.0%}")
+            ours = (before + client(args, folder, best)) / 2
+            shares.append(ours / theirs)
+            print(f"at {best}: perf_analyzer {theirs:.1f}/s, predict {ours:.1f}/s, {ours / theirs:.0%}", flush=True)
+    print(f"median: {statistics.median(shares):.0%}")
 
 
 if __name__ == "__main__":
