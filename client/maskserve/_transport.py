@@ -123,4 +123,4 @@ def _kind(scheme: str) -> tuple[Callable[[Endpoint], RegionTransport], int]:
         return GrpcTransport, 2 << 20
     from maskserve._http import HttpTransport
 
-    return HttpTransport, 8 << 20
+    return HttpTransport, 12 << 20

@@ -26,7 +26,7 @@ from tests.end_to_end.conftest import DEMO
 if TYPE_CHECKING:
     from maskserve_tools.serving import Server
 
-SIZE = (1700, 1700)
+SIZE = (2100, 2100)
 
 
 def ask(server: Server, method: str, path: str) -> bytes:
@@ -75,13 +75,13 @@ def test_the_server_takes_regions(url: str) -> None:
     transport = open_transport(parse_url(url))
     assert isinstance(transport, SharedMemoryTransport)
     with pytest.raises(InvalidImage):
-        transport.infer(DEMO, ImageRequest(bytes(9 << 20)))
+        transport.infer(DEMO, ImageRequest(bytes(13 << 20)))
     assert transport._accepted
 
 
 def test_nothing_stays_after_an_error(url: str, server: Server) -> None:
     with create_pipeline(DEMO, url=url) as pipeline, pytest.raises(InvalidImage):
-        list(pipeline.predict(bytes(9 << 20)))
+        list(pipeline.predict(bytes(13 << 20)))
     assert (mapped(server), names()) == ([], [])
 
 
@@ -89,7 +89,7 @@ ENDLESS = """
 import itertools, sys
 import numpy as np
 from maskserve import create_pipeline
-picture = np.zeros((1700, 1700, 3), np.uint8)
+picture = np.zeros((2100, 2100, 3), np.uint8)
 for result in create_pipeline(sys.argv[1], url=sys.argv[2]).predict(itertools.repeat(picture)):
     print("one", flush=True)
 """
@@ -103,7 +103,7 @@ for kind in (_grpc.GrpcTransport, _http.HttpTransport):
         threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGKILL)).start()
         return infer(self, "nowhere" if region is None else model, request, region)
     kind.infer = infer
-list(create_pipeline(sys.argv[1], url=sys.argv[2]).predict(np.zeros((1700, 1700, 3), np.uint8)))
+list(create_pipeline(sys.argv[1], url=sys.argv[2]).predict(np.zeros((2100, 2100, 3), np.uint8)))
 """
 
 

@@ -18,7 +18,7 @@ from maskserve.pipeline import Pipeline
 
 pytestmark = pytest.mark.skipif(not _shared_memory.FOLDER.is_dir(), reason="POSIX shared memory is not a folder here")
 
-LARGE = (1700, 1700)  # as BMP more than either protocol's limit
+LARGE = (2100, 2100)  # as BMP more than either protocol's limit
 
 
 def left_behind():
@@ -122,7 +122,7 @@ def test_a_request_that_timed_out_keeps_its_region_until_it_has_ended(service, o
 def test_a_region_of_a_refused_picture(service):
     transport = open_transport(parse_url(service.url))
     with pytest.raises(InvalidImage):
-        transport.infer("hostile", ImageRequest(bytes(9 << 20)))
+        transport.infer("hostile", ImageRequest(bytes(13 << 20)))
     assert len(service.registrations) == 1
     transport.close()
 
@@ -132,7 +132,7 @@ import os, sys
 import numpy as np
 from maskserve import create_pipeline
 pipeline = create_pipeline("tiny", url=sys.argv[1], timeout=20)
-picture = np.full((1700, 1700, 3), 255, np.uint8)
+picture = np.full((2100, 2100, 3), 255, np.uint8)
 results = pipeline.predict([picture] * 6)
 next(results)  # fork while others are under way
 child = os.fork()
