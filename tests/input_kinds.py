@@ -191,7 +191,7 @@ def source_of(result: Any, place: Place) -> str | None:
     if source is None:
         return None
     page = "" if result.get("page_index") is None else f"#{result['page_index']}"
-    return source.removeprefix(f"{place.folder}/").removeprefix(place.url) + page
+    return str(source).removeprefix(f"{place.folder}/").removeprefix(place.url) + page
 
 
 def taken(pipeline: Pipeline, kind: Kind, place: Place) -> list[InstanceSegResult]:
