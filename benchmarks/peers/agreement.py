@@ -1,0 +1,50 @@
+"""Whether two services found the same in a photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from maskserve.instances import Instances
+from maskserve.masks import Mask, decode_crop
+from maskserve_tools.verifying.comparison import compare
+from maskserve_tools.verifying.reference import ReferenceInstance
+
+Envelope = list[dict[str, Any]]
+
+
+def check_agreement(theirs: Envelope, ours: Envelope, photo: Path, threshold: float = 0.5) -> int:
+    """How many instances are in both answers; the program ends where the answers differ.
+
+    The tolerances are those of `maskserve verify`.
+    """
+    height, width = cv2.imread(str(photo)).shape[:2]
+    found = compare([_theirs(instance) for instance in theirs], _ours(ours, (height, width)), threshold)
+    if not found.equal:
+        raise SystemExit(f"the services do not find the same in {photo}: {found}")
+    if not found.matched:
+        raise SystemExit(f"neither service finds anything in {photo}: choose another photo")
+    return found.matched
+
+
+def _theirs(instance: dict[str, Any]) -> ReferenceInstance:
+    mask = decode_crop(instance["mask"]["rleResult"].encode(), *instance["mask"]["size"])
+    return ReferenceInstance(instance["categoryId"], instance["score"], tuple(instance["bbox"]), mask)
+
+
+def _ours(envelope: Envelope, size: tuple[int, int]) -> Instances:
+    masks = []
+    for instance in envelope:
+        (x, y), (height, width) = map(round, instance["bbox"][:2]), instance["mask"]["size"]
+        masks.append(Mask(instance["mask"]["rleResult"].encode(), (x, y, width, height), size))
+    return Instances(
+        boxes_xyxy=np.array([instance["bbox"] for instance in envelope], np.float32).reshape(-1, 4),
+        scores=np.array([instance["score"] for instance in envelope], np.float32),
+        class_ids=np.array([instance["categoryId"] for instance in envelope], np.int32),
+        labels=tuple(instance["categoryName"] for instance in envelope),
+        masks=tuple(masks),
+        image_size=size,
+    )
