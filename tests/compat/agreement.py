@@ -60,14 +60,22 @@ class Differences:
 def compare_outcomes(theirs, ours):
     """The differences of two outcomes: of what was refused, and of every result."""
     differences = Differences()
-    refused = {"theirs": theirs["error"], "ours": ours["error"]}
-    if refused["ours"] is not None and not refused["ours"][0].startswith("maskserve"):
-        differences.found.append(("untyped error", ": ".join(refused["ours"])))
-    differences.note("outcome", summary(theirs), summary(ours))
+    if ours["error"] is not None and not ours["error"][0].startswith("maskserve"):
+        differences.found.append(("untyped error", ": ".join(ours["error"])))
+    differences.note(kind_of_difference(theirs, ours), summary(theirs), summary(ours))
     if len(theirs["results"]) == len(ours["results"]):
         for one, other in zip(theirs["results"], ours["results"], strict=True):
             compare_results(one, other, differences)
     return differences
+
+
+def kind_of_difference(theirs, ours):
+    """Which side does without results: what is listed must not hide the other direction."""
+    if theirs["error"] and not ours["error"]:
+        return "refused there"
+    if not theirs["error"] and not theirs["results"]:
+        return "ignored there"
+    return "refused here" if ours["error"] and not theirs["error"] else "number of results"
 
 
 def summary(outcome):

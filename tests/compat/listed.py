@@ -9,6 +9,7 @@ from environments import ROOT
 ANY = "*"
 SMALL_PICTURES = "boxes in pictures below 200 (3.0b2) or 500 (3.x) pixels"
 OTHER_INPUTS = ("list nested", "tuple", "None", "int", "bytes", "pathlib.Path", "PIL", "iterator")
+NOT_ON_THE_LIST = ("upper.PNG", "upper.BMP", "photo.webp", "photo.jfif", "photo.dib")
 # Generation, what was compared, aspect: the row. The first that fits counts.
 LISTED = [
     (ANY, "tiny-SOLOv2*", "no coordinates there", "SOLOv2"),
@@ -23,21 +24,30 @@ LISTED = [
     (ANY, "same detections: boxes in small pictures", ANY, SMALL_PICTURES),
     ("3.0b2", ANY, "input_path of an array", "`input_path` of an array"),
     (ANY, ANY, "input_path of an address", "`input_path` of a URL"),
-    (ANY, "input: array *", "outcome", "arrays"),
-    (ANY, "input: array *", "saving fails there", "arrays"),
-    (ANY, "input: *dict*", "outcome", '`{"img": ...}`'),
-    *((ANY, f"input: {kind}", "outcome", "other inputs") for kind in OTHER_INPUTS),
+    (ANY, "input: array float32", "refused here", "arrays"),
+    ("3.0b2", "input: array [[]h, w*", "refused there", "arrays"),
+    ("3.x", "input: array [[]h, w*", "saving fails there", "arrays"),
+    ("3.0b2", "input: *dict*", "refused there", '`{"img": ...}`'),
+    ("3.x", "input: *dict*", "ignored there", '`{"img": ...}`'),
+    *(("3.0b2", f"input: {kind}", "refused there", "other inputs") for kind in OTHER_INPUTS),
+    *(("3.x", f"input: {kind}", "ignored there", "other inputs") for kind in OTHER_INPUTS),
     ("3.0b2", "input: path rgba.png", "saving fails there", "grey or RGBA photos, drawn (3.0b2)"),
     ("3.0b2", "input: path grey.png", "saving fails there", "grey or RGBA photos, drawn (3.0b2)"),
-    ("3.0b2", "input: path two.pdf", ANY, "PDF files (3.0b2)"),
-    (ANY, "input: path truncated.jpg", "outcome", "truncated JPEG files"),
-    (ANY, "input: path *.tiff", ANY, "TIFF files"),
-    ("3.x", "input: path photo.ppm", "outcome", "PPM and other rare formats (3.x)"),
+    ("3.0b2", "input: path palette.png", "saving fails there", "grey or RGBA photos, drawn (3.0b2)"),
+    ("3.0b2", "input: path two.pdf", "saving fails there", "PDF files (3.0b2)"),
+    ("3.0b2", "input: path two.pdf", "number of *", "PDF files (3.0b2)"),
+    ("3.0b2", "input: path two.pdf", "numbers", "PDF files (3.0b2)"),
+    (ANY, "input: path truncated.jpg", "refused here", "truncated JPEG files"),
+    ("3.0b2", "input: path *.tiff", "refused there", "TIFF files"),
+    ("3.x", "input: path photo.tiff", "page_index", "TIFF files"),
+    ("3.x", "input: path photo.tiff", "file names", "TIFF files"),
+    ("3.x", "input: path photo.ppm", "refused here", "PPM and other rare formats (3.x)"),
     ("3.x", "input: path photo.dib", "file names", "`.dib` photos, drawn (3.x)"),
-    ("3.x", "input: path photo.jfif", "outcome", "suffixes"),
-    ("3.0b2", "input: path *", "outcome", "suffixes"),
-    ("3.0b2", "input: *director*", "outcome", "suffixes"),
-    (ANY, "input: address with a query", "outcome", "suffixes"),
+    ("3.x", "input: path photo.jfif", "refused there", "suffixes"),
+    *(("3.0b2", f"input: path {name}", "refused there", "suffixes") for name in NOT_ON_THE_LIST),
+    ("3.0b2", "input: directory", "number of results", "suffixes"),
+    ("3.0b2", "input: list of directories", "number of results", "suffixes"),
+    (ANY, "input: address with a query", "refused there", "suffixes"),
 ]
 
 
