@@ -11,7 +11,7 @@ photo=${2:?usage: curl.sh MODEL PHOTO [THRESHOLD] [URL]}
 threshold=${3:-}
 url=${4:-http://localhost:8000}
 
-size=$(stat -L --format %s "$photo")
+size=$(wc -c <"$photo")
 inputs='{"name": "IMAGE", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": '$((size + 4))'}}'
 if [[ -n $threshold ]]; then
     inputs+=', {"name": "THRESHOLD", "datatype": "FP32", "shape": [1], "data": ['$threshold']}'
