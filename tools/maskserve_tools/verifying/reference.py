@@ -56,11 +56,18 @@ class Reference:
 
     def predict(self, image: npt.NDArray[np.uint8], threshold: float) -> list[ReferenceInstance]:
         """The instances of one image, uint8 [height, width, 3] BGR, with a score above `threshold`."""
+        return self.predict_at(image, [threshold])[0]
+
+    def predict_at(self, image: npt.NDArray[np.uint8], thresholds: Sequence[float]) -> list[list[ReferenceInstance]]:
+        """The same for several thresholds, from one run of the model."""
         prepared = self._prepare(image)
         has_boxes = len(self._predictor.get_output_names()) != 4
         results = self._run(prepared if has_boxes else _with_one_scale(prepared))
         read = _from_boxes if has_boxes else _from_masks
-        return [found for found in read(results, threshold, prepared.size) if found is not None]
+        return [
+            [found for found in read(results, threshold, prepared.size) if found is not None]
+            for threshold in thresholds
+        ]
 
     def _run(self, prepared: Prepared) -> list[npt.NDArray[Any]]:
         feeds: Mapping[str, npt.NDArray[Any]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import resource
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -62,13 +63,13 @@ def verify(
     """
     with ReferenceProcess(source) as reference:
         for photo in photos:
-            for threshold in thresholds:
-                wanted = reference.predict(photo, threshold)
-                if isinstance(wanted, str):
-                    yield PhotoVerdict(photo, threshold, None, wanted)
+            answers = reference.predict(photo, thresholds)
+            for number, threshold in enumerate(thresholds):
+                if isinstance(answers, str):
+                    yield PhotoVerdict(photo, threshold, None, answers)
                     continue
                 (result,) = pipeline.predict(photo, threshold=threshold)
-                yield PhotoVerdict(photo, threshold, compare(wanted, result.instances, threshold))
+                yield PhotoVerdict(photo, threshold, compare(answers[number], result.instances, threshold))
 
 
 def check_source(entry: Path, source: Path) -> None:
@@ -93,6 +94,9 @@ def check_source(entry: Path, source: Path) -> None:
 class ReferenceProcess:
     """Paddle on the original folder, in a process of its own: a large photo can take more memory than there is.
 
+    It may take most of the memory that is free when it starts, so that it dies before the system has to choose whom
+    to kill.
+
     Args:
         source: the Paddle inference folder.
     """
@@ -102,11 +106,11 @@ class ReferenceProcess:
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
-    def predict(self, photo: Path, threshold: float) -> list[ReferenceInstance] | str:
-        """Paddle's instances, or why it could not answer."""
+    def predict(self, photo: Path, thresholds: Sequence[float]) -> list[list[ReferenceInstance]] | str:
+        """Paddle's instances for each threshold, or why it could not answer."""
         try:
-            self._ours.send((photo, threshold))
-            answer: list[ReferenceInstance] | str = self._ours.recv()
+            self._ours.send((photo, tuple(thresholds)))
+            answer: list[list[ReferenceInstance]] | str = self._ours.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self._stop()
             self._start()
@@ -145,14 +149,27 @@ def _answer(source: Path, requests: Connection[Any, Any]) -> None:
     from maskserve_tools.verifying.reference import open_reference
 
     reference = open_reference(source)
+    _limit_memory()
     while True:
         try:
-            photo, threshold = requests.recv()
+            photo, thresholds = requests.recv()
         except EOFError:
             return
         image = cv2.imread(str(photo))
         try:
-            answer: Any = f"{photo} cannot be read" if image is None else reference.predict(image, threshold)
+            answer: Any = f"{photo} cannot be read" if image is None else reference.predict_at(image, thresholds)
         except (MaskserveError, MemoryError, RuntimeError, OSError, ValueError) as error:
             answer = f"Paddle failed: {str(error).strip().splitlines()[-1][:200]}"
         requests.send(answer)
+
+
+def _limit_memory() -> None:
+    """Let this process take nine tenths of the memory that is free now, on top of what it has."""
+    kilobytes = {
+        name: int(value.split()[0])
+        for path in ("/proc/meminfo", "/proc/self/status")
+        for name, _, value in (line.partition(":") for line in Path(path).read_text().splitlines())
+        if value.strip().endswith("kB")
+    }
+    limit = int(1024 * (kilobytes["VmSize"] + 0.9 * kilobytes["MemAvailable"]))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
