@@ -1,0 +1,180 @@
+"""Every model of a folder of Paddle folders, converted, served, and held against Paddle: writes docs/models.md.
+
+Example: `python benchmarks/verify_all.py models/ --photos photos/ --output docs/models.md`
+
+Without MODELS the fifteen official models are fetched by their names. Each photo size of `SIZES` is made from one of
+the photos given. Paddle cannot answer uncut for the largest one on most machines: such a photo is compared with Paddle
+on the cut program instead, and counted in a column of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from maskserve import create_pipeline
+from maskserve.pipeline import Pipeline
+from maskserve_tools import convert, serve
+from maskserve_tools.converting.conversion import Conversion
+from maskserve_tools.verifying.comparison import Comparison, compare
+from maskserve_tools.verifying.reference import ReferenceInstance
+from maskserve_tools.verifying.verification import PhotoVerdict, verify
+from maskserve_tools.zoo.catalogue import CATALOGUE
+from maskserve_tools.zoo.fetching import source_folder
+
+# Width and height; the first of each pair of photos goes through every shape that a camera or a crop gives.
+SIZES = ((640, 427), (400, 300), (427, 640), (1920, 1080), (4000, 3000), (48, 36), (640, 480), (333, 500), (800, 600))
+THRESHOLDS = (0.5, 0.3)
+# For models that find next to nothing above those.
+LOW = (0.05,)
+HEADING = """\
+# The models, held against Paddle
+
+`python benchmarks/verify_all.py` wrote this table: {date}, Paddle {paddle}, {engine_versions}.
+
+Every model went through `maskserve convert --engine {engine} --precision {precision}`, a real tritonserver and our
+client; the same photos, of {sizes}, went through Paddle Inference on the original, uncut folder with PaddleX's own
+arithmetic, at the thresholds {thresholds}. **Equal** is what `maskserve verify` means by it: the same instances, scores
+within 0.001, boxes within 0.5 px, masks with an intersection over union of at least 0.995 each and 0.999 in the median.
+*Cut* counts the answers for which uncut Paddle had not enough memory, and which were held against Paddle on the cut
+program. The weights have real architectures and random, calibrated values, so that the instances are many and odd.
+
+| model | family | engine | answers | of these cut | instances | score | box px | IoU min | IoU median | equal |
+|---|---|---|---:|---:|---:|---:|---:|---:|---:|---|
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came out for one model."""
+
+    made: Conversion
+    verdicts: Sequence[PhotoVerdict]
+    from_cut: int
+
+    def text(self, name: str) -> str:
+        """The row of the table."""
+        found = [verdict.comparison for verdict in self.verdicts if verdict.comparison is not None]
+        ious = [iou for comparison in found for iou in comparison.mask_ious] or [1.0]
+        equal = sum(comparison.equal for comparison in found)
+        cells = (
+            name,
+            self.made.family,
+            self.made.engine,
+            len(found),
+            self.from_cut,
+            sum(comparison.matched for comparison in found),
+            f"{max(comparison.score for comparison in found):.0e}",
+            f"{max(comparison.box for comparison in found):.3f}",
+            f"{min(ious):.4f}",
+            f"{statistics.median(ious):.4f}",
+            "all" if equal == len(self.verdicts) else f"{equal} of {len(self.verdicts)}",
+        )
+        return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def main() -> int:
+    """Verify all, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", type=Path, metavar="PADDLE_DIR", help="(default: the official ones)")
+    parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="a directory of photos")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--output", type=Path, help="write the table here, too")
+    arguments = parser.parse_args()
+    folders = arguments.models or [source_folder(model.name, report=print) for model in CATALOGUE]
+    rows = []
+    with TemporaryDirectory() as scratch:
+        photos = _photos(arguments.photos, Path(scratch))
+        for folder in folders:
+            start = time.monotonic()
+            row = _verify(folder, photos, Path(scratch) / folder.name, arguments)
+            rows.append(row)
+            print(f"{row.text(folder.name)} {time.monotonic() - start:.0f} s", flush=True)
+            _tell(row)
+    if arguments.output:
+        table = "\n".join(row.text(folder.name) for row, folder in zip(rows, folders, strict=True))
+        arguments.output.write_text(_heading(arguments) + table + "\n")
+    return 0 if all(verdict.equal for row in rows for verdict in row.verdicts) else 1
+
+
+def _heading(arguments: argparse.Namespace) -> str:
+    from importlib.metadata import version
+
+    return HEADING.format(
+        date=time.strftime("%Y-%m-%d"),
+        paddle=version("paddlepaddle"),
+        engine_versions=f"OpenVINO {version('openvino')}, ONNX Runtime {version('onnxruntime')}",
+        engine=arguments.engine,
+        precision=arguments.precision,
+        sizes=", ".join(f"{width}x{height}" for width, height in SIZES),
+        thresholds=" and ".join(map(str, THRESHOLDS)) + f" (and {LOW[0]} where those give nothing)",
+    )
+
+
+def _photos(source: Path, target: Path) -> list[Path]:
+    import cv2
+
+    found = cycle(sorted(path for path in source.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png")))
+    made = []
+    for size, photo in zip(SIZES, found, strict=False):
+        path = target / f"{size[0]}x{size[1]}.png"
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(photo)), size, interpolation=cv2.INTER_AREA))
+        made.append(path)
+    return made
+
+
+def _verify(folder: Path, photos: Sequence[Path], scratch: Path, arguments: argparse.Namespace) -> Row:
+    chosen = {"engine": arguments.engine, "precision": arguments.precision}
+    made = convert(folder, repository=scratch / "repository", name="model", layout="single", **chosen)
+    with serve(scratch / "repository") as server, create_pipeline("model", url=server.grpc_url, timeout=600) as served:
+        verdicts = list(verify(served, folder, photos, THRESHOLDS))
+        if not sum(verdict.comparison.matched for verdict in verdicts if verdict.comparison is not None):
+            verdicts = list(verify(served, folder, photos, LOW))
+        unanswered = [verdict for verdict in verdicts if verdict.comparison is None]
+        others = list(_against_the_cut(served, folder, scratch / "cut", unanswered)) if unanswered else []
+    return Row(made, [verdict for verdict in verdicts if verdict.comparison is not None] + others, len(others))
+
+
+def _against_the_cut(
+    served: Pipeline, folder: Path, scratch: Path, verdicts: Sequence[PhotoVerdict]
+) -> Iterator[PhotoVerdict]:
+    """The same photos, held against Paddle on the cut program, which takes little memory."""
+    convert(folder, repository=scratch, name="cut", layout="single", engine="paddle")
+    with serve(scratch) as server, create_pipeline("cut", url=server.grpc_url, timeout=600) as paddle:
+        for verdict in verdicts:
+            (wanted,) = paddle.predict(verdict.photo, threshold=verdict.threshold)
+            (result,) = served.predict(verdict.photo, threshold=verdict.threshold)
+            columns = wanted.instances
+            reference = [
+                ReferenceInstance(int(label), float(score), (*map(float, box),), mask.crop())
+                for label, score, box, mask in zip(
+                    columns.class_ids, columns.scores, columns.boxes_xyxy, columns.masks, strict=True
+                )
+            ]
+            found: Comparison = compare(reference, result.instances, verdict.threshold)
+            yield PhotoVerdict(verdict.photo, verdict.threshold, found, verdict.problem)
+
+
+def _tell(row: Row) -> None:
+    """The answers that are not equal, for whoever looks into them."""
+    for verdict in row.verdicts:
+        if not verdict.equal and (found := verdict.comparison):
+            low = sorted(found.mask_ious)[:3]
+            print(
+                f"  {verdict.photo.stem} at {verdict.threshold}: missing {found.missing}, extra {found.extra}, "
+                f"score {found.score:.1e}, box {found.box:.3f}, lowest IoU {[round(iou, 4) for iou in low]}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
