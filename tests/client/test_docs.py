@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,14 +11,22 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+def start_nothing(model, *, device):
+    assert (Path(model), device) == (Path("best_model/inference"), "cpu")
+    return SimpleNamespace(url="grpc://127.0.0.1:1", model="tiny", stop=lambda: None)
+
+
 @pytest.fixture
 def desk(tmp_path, monkeypatch, transport, answer):
     """A directory with photos, and a server that finds a person and a car in each."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("maskserve._create.open_transport", lambda _: transport)
+    monkeypatch.setattr("maskserve._local.find_starter", lambda: start_nothing)
     (tmp_path / "photos").mkdir()
     for name in ("photo.jpg", "photos/a.jpg", "photos/b.png"):
         cv2.imwrite(name, np.full((48, 64, 3), 200, np.uint8))
+    (tmp_path / "best_model" / "inference").mkdir(parents=True)
+    (tmp_path / "best_model" / "inference" / "inference.yml").write_text("Global: {model_name: tiny}")
     found = [(0, 0.9, (4, 5, 40, 30)), (2, 0.6, (20, 10, 60, 40))]
 
     def respond(request):
@@ -30,7 +39,7 @@ def desk(tmp_path, monkeypatch, transport, answer):
 
 def test_the_examples_of_the_client(desk):
     examples = re.findall(r"^```python\n(.*?)^```", (DOCS / "client.md").read_text(encoding="utf-8"), re.S | re.M)
-    assert len(examples) == 8
+    assert len(examples) == 9
     names: dict = {}
     for example in examples:
         exec(compile(example, "client.md", "exec"), names)
