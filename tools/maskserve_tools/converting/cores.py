@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,10 +11,8 @@ from maskserve.errors import ToolError
 from maskserve_server import spec as server_spec
 from maskserve_tools.converting.blueprint import Blueprint
 from maskserve_tools.converting.core_check import check_core
+from maskserve_tools.converting.measured import preference, reason
 from maskserve_tools.converting.onnx_export import export
-
-# Fastest first on the CPUs measured; `benchmarks/cut_against_uncut.py` prints the figures.
-PREFERENCE = ("openvino", "onnxruntime", "paddle")
 
 Report = Callable[[str], None]
 
@@ -53,8 +51,8 @@ def make_core(blueprint: Blueprint, scratch: Path, engine: str, precision: str, 
         engine = _with_precision(engine, precision)
     if engine != "paddle":
         need("paddle2onnx", "converting to ONNX")
-    failures: list[str] = []
-    for candidate in PREFERENCE if engine == "auto" else (engine,):
+    family, failures = blueprint.points.family, list[str]()
+    for candidate in preference(family) if engine == "auto" else (engine,):
         try:
             files = _files(blueprint, scratch, candidate, report)
             report(f"checking the core on {candidate}")
@@ -66,7 +64,8 @@ def make_core(blueprint: Blueprint, scratch: Path, engine: str, precision: str, 
             failures.append(f"{candidate} cannot run it: {error.message}")
             report(failures[-1])
             continue
-        return Core(candidate, precision, _reason(engine, candidate, failures), files)
+        why = "asked for" if engine != "auto" else "; ".join([*failures, reason(family, candidate)])
+        return Core(candidate, precision, why, files)
     raise ToolError("no engine can run this model: " + "; ".join(failures))
 
 
@@ -108,11 +107,3 @@ def _export(blueprint: Blueprint, scratch: Path, target: Path) -> None:
         blueprint.points.build_onnx(blueprint.program, blueprint.folder.weights, target)
     else:
         export(*blueprint.write_piece(scratch), target)
-
-
-def _reason(asked: str, engine: str, failures: Sequence[str]) -> str:
-    if asked != "auto":
-        return "asked for"
-    if failures:
-        return f"the fastest that works; {'; '.join(failures)}"
-    return "the fastest on the CPUs measured"
