@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One stamp for the environment: made anew when the dependencies change.
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format clean help
+.PHONY: demo test check verify-all format clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,6 +30,13 @@ check: $(READY)  ## run the checks only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The folders of Paddle models, and a directory of photos; without MODELS the fifteen official ones are fetched.
+MODELS ?=
+PHOTOS ?= demo/photos
+
+verify-all: $(READY)  ## hold every model against Paddle, and write docs/models.md: MODELS="DIR ..." PHOTOS=DIR (an hour)
+	$(BIN)/python -W ignore benchmarks/verify_all.py $(MODELS) --photos $(PHOTOS) --results output/verify-all --output docs/models.md
 
 format: $(READY)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -4,7 +4,8 @@ Example: `python benchmarks/verify_all.py models/ --photos photos/ --output docs
 
 Without MODELS the fifteen official models are fetched by their names. Each photo size of `SIZES` is made from one of
 the photos given. Paddle cannot answer uncut for the largest one on most machines: such a photo is compared with Paddle
-on the cut program instead, and counted in a column of its own.
+on the cut program instead, and counted in a column of its own. It takes an hour or so: with `--results` each model's
+row is kept as it is done, and an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ SIZES = ((640, 427), (400, 300), (427, 640), (1920, 1080), (4000, 3000), (48, 36
 THRESHOLDS = (0.5, 0.3)
 # For models that find next to nothing above those.
 LOW = (0.05,)
+ALL = "all"
 HEADING = """\
 # The models, held against Paddle
 
@@ -75,7 +77,7 @@ class Row:
             f"{max(comparison.box for comparison in found):.3f}",
             f"{min(ious):.4f}",
             f"{statistics.median(ious):.4f}",
-            "all" if equal == len(self.verdicts) else f"{equal} of {len(self.verdicts)}",
+            ALL if equal == len(self.verdicts) else f"{equal} of {len(self.verdicts)}",
         )
         return "| " + " | ".join(map(str, cells)) + " |"
 
@@ -88,21 +90,25 @@ def main() -> int:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--output", type=Path, help="write the table here, too")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="keep rows here, and take them from here")
     arguments = parser.parse_args()
     folders = arguments.models or [source_folder(model.name, report=print) for model in CATALOGUE]
     rows = []
     with TemporaryDirectory() as scratch:
         photos = _photos(arguments.photos, Path(scratch))
         for folder in folders:
-            start = time.monotonic()
-            row = _verify(folder, photos, Path(scratch) / folder.name, arguments)
-            rows.append(row)
-            print(f"{row.text(folder.name)} {time.monotonic() - start:.0f} s", flush=True)
-            _tell(row)
+            kept = arguments.results and arguments.results / f"{folder.name}.md"
+            if kept and kept.is_file():
+                rows.append(kept.read_text())
+            else:
+                rows.append(_verify(folder, photos, Path(scratch) / folder.name, arguments).text(folder.name))
+                if kept:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    kept.write_text(rows[-1])
+            print(rows[-1], flush=True)
     if arguments.output:
-        table = "\n".join(row.text(folder.name) for row, folder in zip(rows, folders, strict=True))
-        arguments.output.write_text(_heading(arguments) + table + "\n")
-    return 0 if all(verdict.equal for row in rows for verdict in row.verdicts) else 1
+        arguments.output.write_text(_heading(arguments) + "\n".join(rows) + "\n")
+    return 0 if all(row.endswith(f"| {ALL} |") for row in rows) else 1
 
 
 def _heading(arguments: argparse.Namespace) -> str:
@@ -140,7 +146,9 @@ def _verify(folder: Path, photos: Sequence[Path], scratch: Path, arguments: argp
             verdicts = list(verify(served, folder, photos, LOW))
         unanswered = [verdict for verdict in verdicts if verdict.comparison is None]
         others = list(_against_the_cut(served, folder, scratch / "cut", unanswered)) if unanswered else []
-    return Row(made, [verdict for verdict in verdicts if verdict.comparison is not None] + others, len(others))
+    answered = [verdict for verdict in verdicts if verdict.comparison is not None] + others
+    _tell(answered)
+    return Row(made, answered, len(others))
 
 
 def _against_the_cut(
@@ -163,9 +171,9 @@ def _against_the_cut(
             yield PhotoVerdict(verdict.photo, verdict.threshold, found, verdict.problem)
 
 
-def _tell(row: Row) -> None:
+def _tell(verdicts: Sequence[PhotoVerdict]) -> None:
     """The answers that are not equal, for whoever looks into them."""
-    for verdict in row.verdicts:
+    for verdict in verdicts:
         if not verdict.equal and (found := verdict.comparison):
             low = sorted(found.mask_ious)[:3]
             print(
