@@ -67,7 +67,8 @@ def make_job(cache: Path, shared: Path, python: Path) -> dict[str, object]:
     models = {name: str(cache / "models" / name) for name in MODELS}
     missing = [name for name, folder in models.items() if not Path(folder).exists()]
     if missing:
-        subprocess.run([python, shared / "models" / "make_models.py", cache / "models", *missing], check=True)
+        unpack = shared / "models" / "make_models.py"
+        subprocess.run([python, unpack, cache / "models", *missing], check=True, stdout=sys.stderr)
     material = cache / "material"
     photos = sorted((shared / "data" / "photos").glob("*.jpg"))
     subprocess.run([python, HERE / "cases.py", material, *photos], check=True)
