@@ -98,10 +98,17 @@ class Page:
         time.sleep(0.4)  # the masks fade in
 
     def choose(self, path: Path) -> None:
+        self.forget_phase()
         self.find("#file").send_keys(str(path))
+
+    def forget_phase(self) -> None:
+        """So that `until_done` does not see the end of what was before."""
+        self.run("document.body.dataset.phase = 'waiting for the test'")
 
     def give(self, kind: str, content: bytes, name: str, mime: str) -> None:
         """Let a file be pasted ("paste") or held above and let go ("dragenter", "drop")."""
+        if kind != "dragenter":
+            self.forget_phase()
         self.run(_GIVE, kind, base64.b64encode(content).decode(), name, mime)
 
     def slide(self, value: float) -> None:

@@ -160,6 +160,22 @@ def test_the_list_is_worked_with_the_keyboard(page: Page, masks: list[NDArray[np
     assert page.marked('[aria-selected="true"]') == []
 
 
+def test_everything_is_reached_with_tab(page: Page, masks: list[NDArray[np.uint8]]) -> None:
+    assert masks
+    page.run("document.querySelector('#file').focus()")
+    reached = []
+    for _ in range(13):
+        reached.append(
+            page.run("const e = document.activeElement; return e.id || e.value || e.dataset.photo || e.role || ''")
+        )
+        page.press("\ue004")
+    names = ["three_people", "astronaut", "camera", "grace_hopper"]
+    examples = [f"page/examples/{name}.jpg" for name in names]
+    wanted = ["file", *examples, "masks", "boxes", "labels", "threshold", "option", "png", "paddlex", "coco"]
+    assert [name or "option" for name in reached] == wanted
+    assert page.text("#status").startswith("3 instances found")
+
+
 def test_the_coco_file_has_the_masks_of_the_service(page: Page, masks: list[NDArray[np.uint8]], tmp_path: Path) -> None:
     from pycocotools.coco import COCO
 
@@ -248,6 +264,7 @@ def test_a_webp_file_is_turned_by_neither_the_browser_nor_the_server(page: Page)
 
 @pytest.mark.parametrize("example", range(4))
 def test_every_example_works(example: int, page: Page) -> None:
+    page.forget_phase()
     page.run("document.querySelectorAll('[data-photo]')[arguments[0]].click()", example)
     page.until_done()
     assert page.listed()[0][1] > 0.5
@@ -289,6 +306,8 @@ def test_a_server_that_is_away_is_tried_again(page: Page) -> None:
     page.choose(THREE)
     page.until(lambda: page.phase() == "failed", "the request has failed")
     assert page.text("#problem-title") == "The server cannot be reached"
+    assert not page.find("#threshold").is_enabled()
+    assert not page.find(".downloads [value=png]").is_enabled()
     page.network()
     page.find("#again").click()
     page.until_done()

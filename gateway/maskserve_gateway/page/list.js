@@ -70,9 +70,12 @@ function makeItem(instance) {
   const item = document.createElement("li");
   item.setAttribute("role", "option");
   item.tabIndex = -1;
-  item.append(makeSpan("swatch", ""), makeSpan("name", instance.label), makeSpan("score", instance.score.toFixed(2)));
+  const [x0, y0, x1, y1] = instance.box.map(Math.round);
+  const extent = makeSpan("extent", `${x1 - x0} × ${y1 - y0}`);
+  extent.title = "width and height in pixels of the photo";
+  item.append(makeSpan("swatch", ""), makeSpan("name", instance.label), extent);
+  item.append(makeSpan("score", instance.score.toFixed(2)));
   item.style.setProperty("--colour", instance.colour);
-  item.style.setProperty("--score", String(instance.score));
   return item;
 }
 

@@ -54,9 +54,7 @@ async function introduce() {
   try {
     info = await getInfo();
     byId("problem").hidden = true;
-    byId("model").textContent = info.model;
-    byId("model").hidden = false;
-    document.title = `${info.model} · maskserve`;
+    panel.showModel(info);
     if (info.apiKeyRequired) complain(keyNeeded());
   } catch (error) {
     complain(problem(error));
@@ -148,6 +146,7 @@ function fail(found) {
 function cancel() {
   job.abort();
   fail({ title: "Cancelled", text: "Nothing was segmented.", again: true, key: false });
+  byId("again").focus(); // the button that had the focus is gone
 }
 
 /** Applies the slider: the service is not asked again. The service's rule is the same, higher than the threshold. */

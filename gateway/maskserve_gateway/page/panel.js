@@ -8,6 +8,19 @@ const byId = (id) => document.getElementById(id);
 const slider = /** @type {HTMLInputElement} */ (byId("threshold"));
 
 /**
+ * Which model it is, and what it knows.
+ * @param {import("./service.js").Info} info
+ */
+export function showModel({ model, labels }) {
+  byId("model").textContent = model;
+  byId("model").hidden = false;
+  document.title = `${model} · maskserve`;
+  const named = labels.slice(0, 6).join(", ");
+  byId("knows").textContent = `The model looks for ${labels.length > 6 ? `${labels.length} classes: ${named}, …` : named}`;
+  byId("knows").hidden = labels.length === 0;
+}
+
+/**
  * A tick on the slider for each instance's score.
  * @param {import("./instances.js").Instance[]} instances
  * @param {number} lowest score that was asked for
@@ -43,9 +56,7 @@ export function showCount({ shown, isolated }, all, threshold) {
   byId("none-text").textContent = all.length
     ? `None scores above ${threshold.toFixed(2)}. The surest has ${all[0].score.toFixed(2)}.`
     : "The model found nothing it knows in this photo.";
-  document.querySelectorAll(".downloads button").forEach((button) => {
-    /** @type {HTMLButtonElement} */ (button).disabled = false;
-  });
+  enable(true);
 }
 
 /**
@@ -64,8 +75,15 @@ export function showNothing() {
   byId("everything").hidden = true;
   byId("none").hidden = true;
   byId("ticks").replaceChildren();
+  byId("threshold-value").textContent = "";
+  enable(false);
+}
+
+/** @param {boolean} on whether there is something to filter and to download */
+function enable(on) {
+  slider.disabled = !on;
   document.querySelectorAll(".downloads button").forEach((button) => {
-    /** @type {HTMLButtonElement} */ (button).disabled = true;
+    /** @type {HTMLButtonElement} */ (button).disabled = !on;
   });
 }
 

@@ -23,6 +23,7 @@ export class Stage {
     this.appearedAt = -Infinity;
     this.frame = 0;
     new ResizeObserver(() => this.#fit()).observe(canvas.parentElement);
+    addEventListener("resize", () => this.#fit()); // a place that could become higher does not do so by itself
     this.#listen(told);
   }
 
