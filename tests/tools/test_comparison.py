@@ -55,6 +55,18 @@ def test_a_difference_of_score_box_or_mask_is_no_equality(other: ReferenceInstan
     assert not found.equal
 
 
+def _without(pixels: int) -> np.ndarray:
+    mask = SQUARE.copy()
+    mask[4, :pixels] = 0
+    return mask
+
+
+def test_up_to_two_pixels_of_a_small_mask_are_rounding() -> None:
+    found = compare([_wanted()], _served(_wanted(mask=_without(2))), 0.5)
+    assert (found.mask_ious, found.mask_pixels, found.equal) == ((0.98,), (2,), True)
+    assert not compare([_wanted()], _served(_wanted(mask=_without(3))), 0.5).equal
+
+
 def test_rows_that_only_one_crop_has_are_left_out() -> None:
     picture = np.random.default_rng(0).integers(0, 2, (30, 30), np.uint8)
     crop = picture[5:15, 5:15]

@@ -27,6 +27,8 @@ class ONNXRuntimeEngine:
         options.inter_op_num_threads = 1
         # Threads that spin while they wait take the cores from the other stages.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # An arena keeps what the largest image took, and more; where every image is of one size, it saves time.
+        options.enable_cpu_mem_arena = min(core.image_shape) > 0
         options.log_severity_level = 3
         self._inputs, self._outputs = core.inputs, core.outputs
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
