@@ -110,7 +110,7 @@ class AsyncPipeline:
     __call__ = predict
 
     async def close(self) -> None:
-        """Close the connections; requests under way end."""
+        """Close the connections, as `Pipeline.close` does; requests under way end."""
         await asyncio.to_thread(self._pipeline.close)
 
     async def __aenter__(self) -> AsyncPipeline:

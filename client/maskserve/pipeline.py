@@ -118,7 +118,10 @@ class Pipeline:
     __call__ = predict
 
     def close(self) -> None:
-        """Close the connections; requests under way end. The next `predict` opens them again."""
+        """Close the connections; requests under way end. The next `predict` opens them again.
+
+        A server that was started for this pipeline is stopped, and stays so.
+        """
         self._segmenter.close()
 
     def __enter__(self) -> Pipeline:

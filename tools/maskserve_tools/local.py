@@ -60,7 +60,7 @@ def start(model: str, *, device: str | None = None) -> LocalServer:
     path = Path(model) if is_folder else fetch(model, progress=by_tenths(_log.warning), report=_log.warning)
     folder = PaddleFolder.open(path)
     repository = converted(folder, engine=engine, report=_log.warning)
-    _log.warning("starting an embedded tritonserver with %s", model)
+    _log.warning("starting an embedded tritonserver with %s (url= or MASKSERVE_URL names one that runs)", model)
     server = serve(repository)
     return LocalServer(server, *server.models)
 
