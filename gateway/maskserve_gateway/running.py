@@ -88,6 +88,7 @@ def _serve(settings: Settings, listener: socket.socket, workers: int) -> None:
         access_log=False,  # ours has the logId
         server_header=False,
         lifespan="on",
+        ws="none",
         timeout_graceful_shutdown=int(settings.timeout) + 1,
     )
     if workers > 1:

@@ -1,0 +1,157 @@
+"""How much is taken in at once, and what happens to the rest."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from maskserve._wire import ImageRequest, Tensor
+from tests.client.conftest import FakeTransport
+from tests.gateway.conftest import PATH, Start, as_base64, encoded, envelope
+
+BODY = json.dumps({"image": as_base64(encoded())}).encode()
+PATIENCE = 20
+
+
+class Held(FakeTransport):
+    """Answers when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived = threading.Semaphore(0)
+        self.let_go = threading.Event()
+        self.called_off = threading.Event()
+
+    def infer(self, model: str, request: ImageRequest) -> list[Tensor]:
+        self.arrived.release()
+        assert request.cancellation is not None
+        with request.cancellation.watched(self.called_off.set):
+            self.let_go.wait(PATIENCE)
+        return super().infer(model, request)
+
+    def wait_for(self, number: int) -> None:
+        for _ in range(number):
+            assert self.arrived.acquire(timeout=PATIENCE)
+
+
+@pytest.fixture
+def transport() -> Iterator[Held]:
+    held = Held()
+    yield held
+    held.let_go.set()
+
+
+@contextmanager
+def sent(gateway: httpx.Client, body: bytes = BODY) -> Iterator[socket.socket]:
+    """A request on a connection of its own, whose answer nobody has read yet."""
+    host, port = gateway.base_url.host, gateway.base_url.port
+    assert port is not None
+    with socket.create_connection((host, port), timeout=PATIENCE) as connection:
+        connection.sendall(b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(body)))
+        connection.sendall(body)
+        yield connection
+
+
+def wait_until(gateway: httpx.Client, metric: str) -> str:
+    """Wait for a line in the metrics; gives all of them."""
+    deadline = time.monotonic() + PATIENCE
+    while metric not in (metrics := gateway.get("/metrics").text):
+        assert time.monotonic() < deadline, metrics
+    return metrics
+
+
+def chunks(size: int) -> Iterator[bytes]:
+    for _ in range(size // 1000):
+        yield b" " * 1000
+
+
+@pytest.mark.parametrize("size", [2001, 50_000, 2_000_000])
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
+def test_a_body_that_is_too_large(start: Start, transport: Held, size: int, announced: bool) -> None:
+    gateway = start(max_body_bytes=2000)
+    content = b" " * size if announced else chunks(size + 999)
+    assert envelope(gateway.post(PATH, content=content)) == (413, "the request has more than 2000 bytes")
+    assert not transport.requests
+
+
+def test_a_body_as_large_as_may_be(start: Start, transport: Held) -> None:
+    transport.let_go.set()
+    assert start(max_body_bytes=len(BODY)).post(PATH, content=BODY).status_code == 200
+
+
+def test_a_body_that_never_ends(start: Start) -> None:
+    gateway = start(timeout=0.2)
+    with sent(gateway, b"") as connection:
+        connection.sendall(b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{" % PATH.encode())
+        answers = b""
+        while b"the request did not arrive in time" not in answers:
+            answers += (part := connection.recv(10_000))
+            assert part, answers
+    assert b"408 Request Timeout" in answers
+
+
+def test_a_server_that_is_too_slow(start: Start, transport: Held) -> None:
+    assert envelope(start(timeout=0.2).post(PATH, content=BODY)) == (504, "the model gave no answer in time")
+    assert transport.called_off.wait(PATIENCE)
+
+
+def test_those_who_find_no_room_are_turned_away_at_once(start: Start, transport: Held) -> None:
+    gateway = start(max_concurrent=1, max_waiting=1, wait_seconds=PATIENCE)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(gateway.post, PATH, content=BODY)
+        transport.wait_for(1)
+        with sent(gateway) as waiting:
+            wait_until(gateway, "in_flight 2.0")
+            response = gateway.post(PATH, content=BODY)
+            assert envelope(response) == (503, "too many requests are being served; try again later")
+            assert response.headers["retry-after"] == "1"
+            transport.let_go.set()
+            assert waiting.recv(15) == b"HTTP/1.1 200 OK"
+        assert first.result().status_code == 200
+
+
+def test_those_who_wait_too_long_are_turned_away(start: Start, transport: Held) -> None:
+    gateway = start(max_concurrent=1, wait_seconds=0.1)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(gateway.post, PATH, content=BODY)
+        transport.wait_for(1)
+        assert envelope(gateway.post(PATH, content=BODY))[0] == 503
+        transport.let_go.set()
+        assert first.result().status_code == 200
+    assert gateway.post(PATH, content=BODY).status_code == 200
+
+
+def test_no_more_than_so_many_are_with_the_server(start: Start, transport: Held) -> None:
+    gateway = start(max_concurrent=2)
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(gateway.post, PATH, content=BODY) for _ in range(6)]
+        transport.wait_for(2)
+        assert not transport.arrived.acquire(timeout=0.2)
+        transport.let_go.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 6
+
+
+def test_a_client_that_hangs_up_makes_room(start: Start, transport: Held) -> None:
+    gateway = start(max_concurrent=1, max_waiting=0)
+    with sent(gateway):
+        transport.wait_for(1)
+    assert transport.called_off.wait(PATIENCE)
+    assert 'status="499"' in wait_until(gateway, "in_flight 0.0")
+    transport.let_go.set()
+    assert gateway.post(PATH, content=BODY).status_code == 200
+
+
+def test_other_routes_answer_meanwhile(start: Start, transport: Held) -> None:
+    gateway = start(max_concurrent=1, max_waiting=0)
+    with sent(gateway):
+        transport.wait_for(1)
+        assert gateway.get("/info").status_code == 200
+        assert gateway.get("/openapi.json").status_code == 200
