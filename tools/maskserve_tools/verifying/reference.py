@@ -62,7 +62,7 @@ class Reference:
         """The same for several thresholds, from one run of the model."""
         prepared = self._prepare(image)
         has_boxes = len(self._predictor.get_output_names()) != 4
-        results = self._run(prepared if has_boxes else _with_one_scale(prepared))
+        results = self._run(_with_whole_canvas(prepared) if has_boxes else _with_one_scale(prepared))
         read = _from_boxes if has_boxes else _from_masks
         return [
             [found for found in read(results, threshold, prepared.size) if found is not None]
@@ -93,6 +93,18 @@ def _with_one_scale(prepared: Prepared) -> Prepared:
     if low >= high:
         return prepared
     return replace(prepared, scale_factor=np.full((1, 2), 2 / (low + high), np.float32))
+
+
+def _with_whole_canvas(prepared: Prepared) -> Prepared:
+    """Inputs with which PP-YOLOE_seg's program paints on a canvas of the image's own size.
+
+    It truncates `im_shape / scale_factor`, which for some heights (300, for one) comes out a row short, and stretches
+    its masks accordingly. The next smaller scale factor, a ten-millionth less, is right.
+    """
+    scale, size = prepared.scale_factor.copy(), np.array([prepared.size])
+    while (short := np.floor(prepared.im_shape / scale) < size).any():
+        scale[short] = np.nextafter(scale[short], np.float32(0))
+    return replace(prepared, scale_factor=scale)
 
 
 def _from_masks(
