@@ -11,13 +11,26 @@ from maskserve.errors import MaskserveError, ToolError
 
 COMMANDS = ("models", "fetch", "convert", "serve", "gateway", "predict", "pipeline_config", "verify", "perf_data")
 
+_EPILOG = """\
+from a model's folder to pictures:
+  maskserve convert best_model/inference
+  maskserve serve
+  maskserve predict --pipeline NAME --input photo.jpg --save_path out/
+
+or all of it at once, on one machine, as with paddlex:
+  maskserve --pipeline best_model/inference --input photo.jpg --save_path out/
+
+`maskserve COMMAND --help` explains a command.
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all subcommands."""
     parser = argparse.ArgumentParser(
         prog="maskserve",
         description="Serve PaddleX instance segmentation models with Triton.",
-        epilog="`maskserve COMMAND --help` explains a command.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
