@@ -4,7 +4,8 @@ Every request has a region of its own: it is written, the server maps it, its na
 server asked. So no request overwrites what the server may still read for another, a forked process has nothing to
 inherit, and there is nothing to clean up but the server's mapping, which ends with the request. A process that is
 killed in the milliseconds in which the name exists leaves it in /dev/shm; one that is killed while requests are under
-way leaves their mappings to the server, until that ends.
+way leaves their mappings to the server, until that ends. So does one that is closed and ends while Triton 24.09 or
+24.10 goes on reading for longer than `_PAUSES`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 FOLDER = Path("/dev/shm")  # where Linux keeps POSIX shared memory
 # Triton 24.09, the first that refuses to unmap what a request is still reading, instead of crashing over it.
 _COUNTS_READERS = (2, 50)
-_PAUSES = (0.0, 0.02, 0.1, 0.5)  # seconds between attempts to unmap, while a request may still be reading
+# Seconds between attempts to unmap while a request that was given up is still reading; later releases than 24.10 say
+# yes at once and unmap when it has ended.
+_PAUSES = (0.0, 0.02, 0.1, 0.5, 1.0)
 _log = logging.getLogger("maskserve")
 
 
