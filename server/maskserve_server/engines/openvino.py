@@ -36,6 +36,8 @@ class OpenVINOEngine:
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
+            # Every instance is a process, and each would pin its threads to the same first cores.
+            "ENABLE_CPU_PINNING": False,
             # Left to itself OpenVINO computes in bfloat16 on CPUs that have it, which moves scores and boxes.
             "INFERENCE_PRECISION_HINT": _PRECISIONS[core.precision],
         }
