@@ -123,7 +123,7 @@ class SharedMemoryTransport:
             RequestTimeout: the server does not answer.
         """
         self._ask_version()
-        region = Region(f"maskserve-image-{secrets.token_hex(16)}", BYTES_LENGTH.size + len(image))
+        region = Region(f"maskserve-image-{os.getpid()}-{secrets.token_hex(16)}", BYTES_LENGTH.size + len(image))
         try:
             self._hand_over(region, image)
             yield region

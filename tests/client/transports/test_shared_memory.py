@@ -22,7 +22,7 @@ LARGE = (2100, 2100)  # as BMP more than either protocol's limit
 
 
 def left_behind():
-    return list(_shared_memory.FOLDER.glob("maskserve-image-*"))
+    return list(_shared_memory.FOLDER.glob(f"maskserve-image-{os.getpid()}-*"))
 
 
 @pytest.fixture(autouse=True)
