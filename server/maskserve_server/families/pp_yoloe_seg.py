@@ -58,8 +58,7 @@ class PPYOLOESeg:
         prototypes = outputs[PROTOTYPES][0]
 
         def paint(index: int, size: tuple[int, int], window: Window) -> npt.NDArray[np.uint8]:
-            logits = np.tensordot(weights[index], prototypes, axes=1)
-            mask = self._inside(_sigmoid(logits), boxes[anchors[index]])
+            mask = self._mask(weights[index], prototypes, boxes[anchors[index]])
             return paint_window(mask, size, window, self.mask_threshold)
 
         scaled = boxes[anchors] / np.tile(scale_factor[::-1], 2)
@@ -68,7 +67,7 @@ class PPYOLOESeg:
     def _survivors(self, boxes: Floats, scores: Floats, selection: Selection) -> tuple[Indices, Indices]:
         """Classes and anchors of the instances left by the NMS: class by class, each by falling score."""
         floor = Selection(max(selection.threshold, self.score_threshold), selection.class_ids)
-        classes, anchors = np.nonzero(scores > floor.threshold)
+        classes, anchors = np.divmod(np.flatnonzero(scores > floor.threshold), scores.shape[1])
         wanted = floor.keeps(scores[classes, anchors], classes) & (classes != self.background_label)
         classes, anchors = classes[wanted], anchors[wanted]
         kept = [self._of_class(boxes, scores[c], anchors[classes == c]) for c in np.unique(classes)]
@@ -87,15 +86,27 @@ class PPYOLOESeg:
             labels, anchors = labels[best], anchors[best]
         return labels, anchors
 
-    def _inside(self, mask: Floats, box: Floats) -> Floats:
-        """A mask at the input's resolution, zero outside its box: pixels x with x0 <= x < x1, as the program has it."""
+    def _mask(self, weights: Floats, prototypes: Floats, box: Floats) -> Floats:
+        """A mask at the input's resolution, zero outside its box: pixels x with x0 <= x < x1, as the program has it.
+
+        Column-major, as painting is, and made of no more of the prototypes than the box's pixels depend on.
+        """
         height, width = self.input_size
         x0, y0 = np.clip(np.ceil(box[:2]), 0, [width, height]).astype(int).tolist()
         x1, y1 = np.clip(np.ceil(box[2:]), 0, [width, height]).astype(int).tolist()
-        result = np.zeros(self.input_size, np.float32)
+        result = np.zeros((width, height), np.float32)
         if x1 > x0 and y1 > y0:
-            result[y0:y1, x0:x1] = resize_window(mask, self.input_size, (x0, y0, x1, y1))
-        return result
+            columns = _cells(x0, x1, prototypes.shape[2], width)
+            rows = _cells(y0, y1, prototypes.shape[1], height)
+            mask = np.zeros(prototypes.shape[:0:-1], np.float32)
+            mask[columns, rows] = _sigmoid(np.tensordot(weights, prototypes[:, rows, columns], axes=1)).T
+            result[x0:x1, y0:y1] = resize_window(mask, (width, height), (y0, x0, y1, x1))
+        return result.T
+
+
+def _cells(start: int, stop: int, cells: int, pixels: int) -> slice:
+    """The cells that the pixels from start to stop are interpolated from: those around them, and one to each side."""
+    return slice(max(start * cells // pixels - 1, 0), min(-(-stop * cells // pixels) + 1, cells))
 
 
 def _sigmoid(logits: Floats) -> Floats:
