@@ -51,6 +51,7 @@ class Page:
         self.address = address
         settings = {"behavior": "allow", "downloadPath": str(self.folder)}
         self.chrome.execute_cdp_cmd("Browser.setDownloadBehavior", settings)
+        self.prefer("light")
         self.chrome.get(address)
         self.until(lambda: self.run("return document.title.includes('·')"), "the page introduces itself")
 
@@ -63,8 +64,13 @@ class Page:
     def emulate(self, width: int, height: int, scheme: str = "light") -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 500}
         self.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        media = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+        self.prefer(scheme)
+
+    def prefer(self, scheme: str) -> None:
+        """Be somebody who likes that colour scheme, and no motion: masks are there at once."""
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self.chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def network(self, *, offline: bool = False, upload: int = -1) -> None:
         """Take the network away, or let it send `upload` bytes a second."""
@@ -95,7 +101,7 @@ class Page:
 
     def until_done(self) -> None:
         self.until(lambda: self.phase() == "done", "the photo is segmented")
-        time.sleep(0.4)  # the masks fade in
+        self.next_frame()
 
     def choose(self, path: Path) -> None:
         self.forget_phase()

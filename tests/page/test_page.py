@@ -333,8 +333,9 @@ def test_a_second_photo_wins(page: Page) -> None:
     page.network(upload=20_000)
     page.choose(THREE)
     page.until(lambda: page.visible("#progress"), "the first upload is under way")
-    page.network()
     page.choose(EXAMPLES / "camera.jpg")
+    page.until(lambda: "512 \u00d7 512 px" in page.text("#facts"), "the second has come")
+    page.network()
     page.until_done()
     assert "512 \u00d7 512 px" in page.text("#facts")
     assert len(page.listed()) == 1

@@ -32,7 +32,8 @@ export function paddlexDocument(photo, instances) {
  * @param {string[]} labels of the model, by class; what was found adds its own where they are not known
  */
 export function cocoDocument(photo, instances, labels) {
-  const names = new Map([...labels.entries(), ...instances.map(({ classId, label }) => [classId, label])]);
+  const names = new Map(labels.entries());
+  instances.forEach(({ classId, label }) => names.set(classId, label));
   return {
     images: [{ id: 1, file_name: photo.name ?? "", width: photo.width, height: photo.height }],
     categories: [...names].map(([id, name]) => ({ id, name })),

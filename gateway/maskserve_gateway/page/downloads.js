@@ -49,9 +49,12 @@ function jsonFile(document) {
 function pictureOf({ photo, content }) {
   const [canvas, context] = makeCanvas(photo.width, photo.height);
   const unit = Math.max(1, Math.max(photo.width, photo.height) / SCREEN_PIXELS);
-  const spriteOf = (instance) => makeSprite(instance, 1, 1.75 * unit);
+  const spriteOf = (/** @type {import("./instances.js").Instance} */ instance) => makeSprite(instance, 1, 1.75 * unit);
   paint(context, { ...content, hovered: null, backdrop: photo.bitmap, scale: 1, unit, strength: 1, spriteOf });
   return new Promise((resolve, reject) => {
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the picture is too large to save"))), "image/png");
+    canvas.toBlob(
+      (blob) => (blob ? resolve(blob) : reject(new Error("the picture is too large to save"))),
+      "image/png",
+    );
   });
 }

@@ -17,7 +17,9 @@ export function listen({ input, veil, examples }, take, fail) {
     event.preventDefault();
     take(file, file.name === "image.png" ? null : file.name); // browsers call every pasted picture that
   });
-  examples.forEach((example) => example.addEventListener("click", () => takeExample(example.dataset.photo, take, fail)));
+  examples.forEach((example) =>
+    example.addEventListener("click", () => takeExample(example.dataset.photo, take, fail)),
+  );
   listenToDrops(veil, take);
 }
 
@@ -43,7 +45,7 @@ async function takeExample(address, take, fail) {
  */
 function listenToDrops(veil, take) {
   let depth = 0; // dragenter and dragleave come for every element on the way
-  const withFiles = (event) => event.dataTransfer?.types.includes("Files");
+  const withFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragenter", (event) => {
     if (withFiles(event)) veil.hidden = ++depth === 0;
   });

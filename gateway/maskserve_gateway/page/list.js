@@ -11,7 +11,10 @@ export class InstanceList {
     this.element = element;
     /** @type {Map<Instance, HTMLElement>} */
     this.items = new Map();
-    element.addEventListener("pointerover", (event) => event.pointerType !== "touch" && told.hover(this.#instanceOf(event)));
+    element.addEventListener(
+      "pointerover",
+      (event) => event.pointerType !== "touch" && told.hover(this.#instanceOf(event)),
+    );
     element.addEventListener("pointerleave", () => told.hover(null));
     element.addEventListener("focusin", (event) => told.hover(this.#instanceOf(event)));
     element.addEventListener("focusout", () => told.hover(null));
@@ -54,6 +57,7 @@ export class InstanceList {
   #key(event, told) {
     const visible = [...this.items.values()].filter((item) => !item.hidden);
     const at = visible.indexOf(/** @type {HTMLElement} */ (event.target));
+    /** @type {Record<string, number>} */
     const moves = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: visible.length - 1 };
     if (event.key in moves) visible[Math.max(0, Math.min(moves[event.key], visible.length - 1))]?.focus();
     else if (event.key === "Enter" || event.key === " ") told.choose(this.#instanceOf(event));

@@ -1,6 +1,7 @@
 /** The page's own logic: one photo, its instances, and what of them is shown. */
 
 import { download } from "./downloads.js";
+import { byId } from "./elements.js";
 import { readInstances } from "./instances.js";
 import { listen } from "./intake.js";
 import { InstanceList } from "./list.js";
@@ -11,7 +12,6 @@ import { getInfo, lowestScore, makeRequest, segment } from "./service.js";
 import { Stage } from "./stage.js";
 import { instances as counted, keyNeeded, problem, time, tooLarge } from "./words.js";
 
-const byId = (id) => document.getElementById(id);
 const told = { hover: setHovered, choose: toggleIsolated };
 const stage = new Stage(/** @type {HTMLCanvasElement} */ (byId("canvas")), told);
 const list = new InstanceList(byId("list"), told);
@@ -87,6 +87,7 @@ async function work() {
   const { signal } = job;
   prepare();
   try {
+    await introduced; // the limits, and the model's own threshold
     const body = await makeRequest(photo.file, lowestScore(info));
     const refusal = tooLarge(photo, body, info);
     if (signal.aborted) return;
@@ -206,7 +207,7 @@ function setThreshold(value) {
 
 function tryAgain() {
   byId("problem").hidden = true;
-  if (info === null) introduce();
+  if (info === null) introduced = introduce();
   if (photo) work();
 }
 
@@ -231,4 +232,4 @@ listen({ input: fileInput, veil: byId("veil"), examples: document.querySelectorA
   complain(problem(error)),
 );
 listenToControls();
-introduce();
+let introduced = introduce();

@@ -1,10 +1,10 @@
 /** What stands beside the picture: how many there are, the score slider with its ticks, sizes and times. */
 
+import { byId } from "./elements.js";
 import { instances as counted, size, time } from "./words.js";
 
 /** @typedef {import("./stage.js").Stage["content"]} Content */
 
-const byId = (id) => document.getElementById(id);
 const slider = /** @type {HTMLInputElement} */ (byId("threshold"));
 
 /**
@@ -16,7 +16,8 @@ export function showModel({ model, labels }) {
   byId("model").hidden = false;
   document.title = `${model} · maskserve`;
   const named = labels.slice(0, 6).join(", ");
-  byId("knows").textContent = `The model looks for ${labels.length > 6 ? `${labels.length} classes: ${named}, …` : named}`;
+  byId("knows").textContent =
+    `The model looks for ${labels.length > 6 ? `${labels.length} classes: ${named}, …` : named}`;
   byId("knows").hidden = labels.length === 0;
 }
 

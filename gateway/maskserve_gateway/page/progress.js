@@ -1,8 +1,7 @@
 /** A request under way: how much has been sent, then how long the answer takes. */
 
+import { byId } from "./elements.js";
 import { size } from "./words.js";
-
-const byId = (id) => document.getElementById(id);
 
 export class Progress {
   /** @param {number} bytes that will be sent */

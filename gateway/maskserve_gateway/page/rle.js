@@ -15,7 +15,7 @@
  */
 export function parseCounts(text) {
   const runs = [];
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     let value = 0;
     let shift = 0;
     let group;
@@ -64,7 +64,9 @@ export function formatCounts(runs) {
 export function stretches(runs, width, height) {
   const total = runs.reduce((sum, run) => sum + run, 0);
   if (total !== width * height && runs.length) throw new RangeError(`runs of ${total} pixels for ${height} x ${width}`);
+  /** @type {number[]} */
   const starts = [];
+  /** @type {number[]} */
   const ends = [];
   let edge = 0;
   runs.forEach((run, at) => {
@@ -88,6 +90,7 @@ export function stretches(runs, width, height) {
  * @returns {number[]}
  */
 export function placedRuns(foreground, window, canvas) {
+  /** @type {number[]} */
   const runs = [];
   let edge = 0;
   foreground.starts.forEach((start, at) => {

@@ -31,6 +31,7 @@ export function makeSprite(instance, scale, line) {
   const corner = [coverage.x * enlarged - x, coverage.y * enlarged - y];
   context.drawImage(flat, corner[0], corner[1], flat.width * enlarged, flat.height * enlarged);
   const rim = outline(body, line, instance.colour);
+  /** @type {HTMLCanvasElement | null} */
   let halo = null;
   return {
     x,

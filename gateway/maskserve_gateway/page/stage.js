@@ -56,7 +56,10 @@ export class Stage {
     const { width, height } = this.photo;
     const density = Math.min(devicePixelRatio || 1, 2);
     const fitting = Math.min(room.width / width, room.height / height, LARGEST_ENLARGEMENT);
-    const target = { width: Math.max(1, Math.round(width * fitting)), height: Math.max(1, Math.round(height * fitting)) };
+    const target = {
+      width: Math.max(1, Math.round(width * fitting)),
+      height: Math.max(1, Math.round(height * fitting)),
+    };
     const pixels = Math.round(target.width * density);
     if (!anew && this.canvas.width === pixels && this.unit === density) return;
     this.canvas.style.width = `${target.width}px`;
@@ -88,7 +91,7 @@ export class Stage {
     if (!this.photo) return;
     const strength = Math.min(1, (performance.now() - this.appearedAt) / APPEARING_MS);
     const { backdrop, scale, unit } = this;
-    const spriteOf = (instance) => this.#spriteOf(instance);
+    const spriteOf = this.#spriteOf.bind(this);
     paint(this.context, { ...this.content, backdrop, scale, unit, strength, spriteOf });
     if (strength < 1) this.#redraw();
   }

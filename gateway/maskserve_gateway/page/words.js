@@ -59,7 +59,8 @@ export function tooLarge(photo, body, info) {
  */
 export function problem(error) {
   if (error instanceof UnreadablePhoto) return plain("This cannot be shown", error.message);
-  if (!(error instanceof ServiceError)) return { ...plain("Something went wrong on this page", String(error)), again: true };
+  if (!(error instanceof ServiceError))
+    return { ...plain("Something went wrong on this page", String(error)), again: true };
   const said = sentence(error.message);
   switch (error.status) {
     case 0:
@@ -91,7 +92,12 @@ export function problem(error) {
 export function keyNeeded(said = "") {
   const refused = /not known/.test(said);
   const title = refused ? "The server does not know this API key" : "An API key is needed";
-  return { title, text: "Whoever runs this server can give you one. It is kept until you close this page.", again: true, key: true };
+  return {
+    title,
+    text: "Whoever runs this server can give you one. It is kept until you close this page.",
+    again: true,
+    key: true,
+  };
 }
 
 /**
