@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -68,8 +70,14 @@ def create_app(settings: Settings | None = None, transport: Transport | None = N
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     threads = ThreadPoolExecutor(service.settings.max_concurrent + _SPARE_THREADS, thread_name_prefix="gateway")
-    asyncio.get_running_loop().set_default_executor(threads)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(threads)
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # a worker, which must not go on when its parent was killed
+        loop.add_reader(parent.sentinel, signal.raise_signal, signal.SIGTERM)
     yield
+    if parent is not None:
+        loop.remove_reader(parent.sentinel)
     await service.close()
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -149,6 +150,26 @@ def test_a_signal_ends_it(number: signal.Signals) -> None:
         assert envelope(gateway.get("/health")) == (503, "the model's server cannot be reached; try again later")
         process.send_signal(number)
         assert process.wait(30) == 0
+
+
+def test_workers_do_not_outlive_a_parent_that_was_killed() -> None:
+    with command("--url", "grpc://127.0.0.1:9", "--model", "x", "--workers", "2") as (process, gateway):
+        assert gateway.get("/openapi.json").status_code == 200
+        process.kill()
+        process.wait(30)
+        deadline = time.monotonic() + 30
+        while not _refuses(gateway):  # the last of them closes the socket
+            assert time.monotonic() < deadline
+
+
+def _refuses(gateway: httpx.Client) -> bool:
+    try:
+        httpx.get(str(gateway.base_url.join("/openapi.json")), trust_env=False)
+    except httpx.ConnectError:
+        return True
+    except httpx.TransportError:  # it was just stopping
+        pass
+    return False
 
 
 def _fails(*arguments: str, **environment: str) -> str:
