@@ -18,9 +18,9 @@ SMALL = (240, 320)
 
 def make_material(root, photos):
     """In `root`/photos some `photos`, one of them 300 pixels high; in `root`/kinds the first in files of every kind."""
-    for path in photos[:2]:
-        write(root / "photos" / f"{path.stem}.jpg", cv2.imread(str(path)))
-    write(root / "photos" / "300-high.png", cv2.resize(cv2.imread(str(photos[2])), (427, 300)))
+    for path in (photos[0], photos[-1]):
+        write(root / "photos" / f"{path.stem}.png", cv2.imread(str(path)))
+    write(root / "photos" / "300-high.png", cv2.resize(cv2.imread(str(photos[1])), (427, 300)))
     make_kinds(root / "kinds", cv2.resize(cv2.imread(str(photos[0])), SMALL[::-1]))
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,7 @@ def make_job(cache: Path, shared: Path, python: Path) -> dict[str, object]:
         unpack = shared / "models" / "make_models.py"
         subprocess.run([python, unpack, cache / "models", *missing], check=True, stdout=sys.stderr)
     material = cache / "material"
+    shutil.rmtree(material, ignore_errors=True)
     photos = sorted((shared / "data" / "photos").glob("*.jpg"))
     subprocess.run([python, HERE / "cases.py", material, *photos], check=True)
     asked = sorted(material.glob("photos/*"))

@@ -9,6 +9,7 @@ from environments import ROOT
 ANY = "*"
 SMALL_PICTURES = "boxes in pictures below 200 (3.0b2) or 500 (3.x) pixels"
 OTHER_INPUTS = ("list nested", "tuple", "None", "int", "bytes", "pathlib.Path", "PIL", "iterator")
+OTHER_PIXELS = ("saving fails there", "number of *", "numbers", "class", "clipped sides", "shape of masks")
 NOT_ON_THE_LIST = ("upper.PNG", "upper.BMP", "photo.webp", "photo.jfif", "photo.dib")
 # Generation, what was compared, aspect: the row. The first that fits counts.
 LISTED = [
@@ -31,12 +32,13 @@ LISTED = [
     ("3.x", "input: *dict*", "ignored there", '`{"img": ...}`'),
     *(("3.0b2", f"input: {kind}", "refused there", "other inputs") for kind in OTHER_INPUTS),
     *(("3.x", f"input: {kind}", "ignored there", "other inputs") for kind in OTHER_INPUTS),
-    ("3.0b2", "input: path rgba.png", "saving fails there", "grey or RGBA photos, drawn (3.0b2)"),
-    ("3.0b2", "input: path grey.png", "saving fails there", "grey or RGBA photos, drawn (3.0b2)"),
-    ("3.0b2", "input: path palette.png", "saving fails there", "grey or RGBA photos, drawn (3.0b2)"),
-    ("3.0b2", "input: path two.pdf", "saving fails there", "PDF files (3.0b2)"),
-    ("3.0b2", "input: path two.pdf", "number of *", "PDF files (3.0b2)"),
-    ("3.0b2", "input: path two.pdf", "numbers", "PDF files (3.0b2)"),
+    ("3.0b2", "input: path rgba.png", "saving fails there", "photos that are not RGB, drawn (3.0b2)"),
+    ("3.0b2", "input: path grey.png", "saving fails there", "photos that are not RGB, drawn (3.0b2)"),
+    ("3.0b2", "input: path palette.png", "saving fails there", "photos that are not RGB, drawn (3.0b2)"),
+    ("3.0b2", "input: path cmyk.jpg", "saving fails there", "photos that are not RGB, drawn (3.0b2)"),
+    (ANY, "input: path cmyk.jpg", "number of instances", "candidates that tie"),
+    (ANY, "input: path cmyk.jpg", "number of masks", "candidates that tie"),
+    *(("3.0b2", "input: path two.pdf", aspect, "PDF files (3.0b2)") for aspect in OTHER_PIXELS),
     (ANY, "input: path truncated.jpg", "refused here", "truncated JPEG files"),
     ("3.0b2", "input: path *.tiff", "refused there", "TIFF files"),
     ("3.x", "input: path photo.tiff", "page_index", "TIFF files"),
