@@ -36,6 +36,7 @@ def decode_base64(text: str) -> bytes:
     Raises:
         InputError: it is not Base64.
     """
+    text = text.strip()
     head = _DATA_URI.match(text, 0, 200)
     compact = "".join((text[head.end() :] if head else text).split())
     try:

@@ -74,20 +74,20 @@ async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
 
 async def _read(request: Request, limit: int) -> bytes:
     announced = request.headers.get("content-length", "")
-    parts: list[bytes] = []
-    size = int(announced) if announced.isdigit() else 0
     stream = request.stream()
-    if size <= limit:
-        size = 0
-        async for chunk in stream:
-            parts.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                break
-    if size > limit:
-        parts.clear()
-        await _drain(stream, limit)
+    if announced.isdigit() and int(announced) > limit:
+        if "expect" not in request.headers:  # who expects "100 Continue" has not begun to send
+            await _drain(stream, limit)
         raise body_too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in stream:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            parts.clear()
+            await _drain(stream, limit)
+            raise body_too_large(limit)
     return b"".join(parts)
 
 

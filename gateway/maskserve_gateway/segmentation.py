@@ -56,11 +56,13 @@ async def infer(request: Request) -> Response:
 
 
 async def _answer(service: Service, exchange: Exchange, body: bytes, headers: dict[str, str]) -> Response:
-    asked = await asyncio.to_thread(parse, body, strict=service.settings.strict_paddlex)
-    image = await _image(service, asked.image)
+    asked, image = await asyncio.to_thread(_read, body, strict=service.settings.strict_paddlex)
+    content = check_content(image if isinstance(image, bytes) else await service.images.fetch(image))
     async with service.turns.turn():
         try:
-            return await asyncio.wait_for(_segment(service, exchange, asked, image, headers), service.settings.timeout)
+            return await asyncio.wait_for(
+                _segment(service, exchange, asked, content, headers), service.settings.timeout
+            )
         except asyncio.TimeoutError:
             raise too_slow() from None
 
@@ -71,14 +73,16 @@ async def _segment(
     trace = trace_headers(headers, exchange.log_id)
     exchange.trace = trace["traceparent"]
     result = await service.segment(image, asked.threshold, trace)
+    service.metrics.found(len(result.instances))
     visualize = service.settings.visualize if asked.visualize is None else asked.visualize
     return json_response(await asyncio.to_thread(success, exchange.log_id, result, visualize=visualize))
 
 
-async def _image(service: Service, text: str) -> bytes:
-    url = url_in(text)
-    content = await asyncio.to_thread(decode_base64, text) if url is None else await service.images.fetch(url)
-    return check_content(content)
+def _read(body: bytes, *, strict: bool) -> tuple[SegmentationRequest, bytes | str]:
+    """The request, and its image or the URL of it. Takes its time where the body is large: not for the event loop."""
+    asked = parse(body, strict=strict)
+    url = url_in(asked.image)
+    return asked, decode_base64(asked.image) if url is None else url
 
 
 def parse(body: bytes, *, strict: bool) -> SegmentationRequest:

@@ -82,6 +82,15 @@ def test_a_body_that_is_too_large(start: Start, transport: Held, size: int, anno
     assert not transport.requests
 
 
+def test_who_asks_before_sending_is_told_not_to(start: Start) -> None:
+    gateway = start(max_body_bytes=2000)
+    with sent(gateway, b"") as connection:
+        connection.recv(10_000)
+        head = b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n"
+        connection.sendall(head % PATH.encode())
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_body_as_large_as_may_be(start: Start, transport: Held) -> None:
     transport.let_go.set()
     assert start(max_body_bytes=len(BODY)).post(PATH, content=BODY).status_code == 200
