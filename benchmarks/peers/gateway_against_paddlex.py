@@ -10,6 +10,7 @@ after the other, each with its defaults, except that PaddleX has oneDNN switched
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -52,7 +53,10 @@ def run(service: AbstractContextManager[str], photo: Path, seconds: float) -> Ru
 
 def table(theirs: Run, ours: Run) -> str:
     """The two side by side, in Markdown."""
-    lines = ["| clients | picture | | requests/s | p50 ms | p95 ms | |", "|---:|---|---|---:|---:|---:|---|"]
+    lines = [
+        "| clients | picture | | answers | requests/s | p50 ms | p95 ms | |",
+        "|---:|---|---|---:|---:|---:|---:|---|",
+    ]
     for (clients, visualize), peer, own in zip(CASES, theirs.measurements, ours.measurements, strict=True):
         head = f"| {clients} | {'yes' if visualize else 'no'} |"
         verdict = f"{own.rate / peer.rate:.1f}x the rate, {own.p95 / peer.p95:.2f} of the p95"
@@ -62,7 +66,7 @@ def table(theirs: Run, ours: Run) -> str:
 
 
 def _cells(measured: Measurement) -> str:
-    return f"{measured.rate:.2f} | {measured.p50 * 1e3:,.0f} | {measured.p95 * 1e3:,.0f}"
+    return f"{measured.answers} | {measured.rate:.2f} | {measured.p50 * 1e3:,.0f} | {measured.p95 * 1e3:,.0f}"
 
 
 def parse() -> argparse.Namespace:
@@ -79,6 +83,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
+    busy = os.getloadavg()[0]  # others at work fall on whoever is measured then
     settings = dict(setting.split("=", 1) for setting in arguments.peer_setting)
     binaries = create_environment(arguments.environment)
     with TemporaryDirectory() as scratch:
@@ -91,7 +96,7 @@ def main() -> None:
 
     extra = f", {' '.join(arguments.peer_setting)}" if settings else ""
     print(f"**{folder.name}**, {arguments.layout}; {PADDLEX}, {PADDLE}, oneDNN off{extra}.")
-    print(f"Both find the same {matched} instances.\n")
+    print(f"Both find the same {matched} instances. Load of the machine before: {busy:.1f}.\n")
     print(table(theirs, ours))
 
 
