@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskserve.errors import ToolError
 from maskserve_server.preprocess import Prepared, Preprocessor
 from maskserve_server.windows import extent
 from maskserve_tools.converting.paddle_folder import PaddleFolder
@@ -55,7 +56,11 @@ class Reference:
         self._prepare = Preprocessor(folder.preprocess)
 
     def predict(self, image: npt.NDArray[np.uint8], threshold: float) -> list[ReferenceInstance]:
-        """The instances of one image, uint8 [height, width, 3] BGR, with a score above `threshold`."""
+        """The instances of one image, uint8 [height, width, 3] BGR, with a score above `threshold`.
+
+        Raises:
+            ToolError: the program's masks have another size than the image (SOLOv2's, for some images).
+        """
         return self.predict_at(image, [threshold])[0]
 
     def predict_at(self, image: npt.NDArray[np.uint8], thresholds: Sequence[float]) -> list[list[ReferenceInstance]]:
@@ -110,13 +115,16 @@ def _with_whole_canvas(prepared: Prepared) -> Prepared:
 def _from_masks(
     results: Sequence[npt.NDArray[Any]], threshold: float, size: tuple[int, int]
 ) -> Iterator[ReferenceInstance | None]:
-    """Of SOLOv2's results: count, classes [n], scores [n], masks [n, height, width], here and there a column wider.
+    """Of SOLOv2's results: count, classes [n], scores [n], masks [n, height, width].
 
     PaddleX keeps equal scores too. The score 0 is that of the candidate that the program makes up so that its results
     are never empty.
     """
     _, labels, scores, masks = results
-    for label, score, mask in zip(labels, scores, masks[:, : size[0], : size[1]], strict=True):
+    if masks.shape[1:] != size:
+        height, width = masks.shape[1:]
+        raise ToolError(f"it paints masks of {width}x{height} for this photo of {size[1]}x{size[0]}")
+    for label, score, mask in zip(labels, scores, masks, strict=True):
         if score >= threshold and score > 0:
             x0, y0, x1, y1 = extent(mask)
             box = (float(x0), float(y0), float(x1), float(y1))
