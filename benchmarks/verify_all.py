@@ -4,8 +4,8 @@ Example: `python benchmarks/verify_all.py models/ --photos photos/ --output docs
 
 Without MODELS the fifteen official models are fetched by their names. Each photo size of `SIZES` is made from one of
 the photos given. Paddle cannot answer uncut for the largest one on most machines (or, SOLOv2, not in the photo's size):
-such a photo is compared with Paddle on the cut program instead, and counted in a column of its own. It takes an hour or so: with `--results` each model's
-row is kept as it is done, and an interrupted run goes on where it was.
+such a photo is compared with Paddle on the cut program instead, and counted in a column of its own. It takes an hour or
+so: with `--results` each model's row is kept as it is done, and an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ client; the same photos, of {sizes}, went through Paddle Inference on the origin
 arithmetic, at the thresholds {thresholds}. **Equal** is what `maskserve verify` means by it: the same instances, scores
 within 0.001, boxes within 0.5 px, masks with an intersection over union of at least 0.995 each and 0.999 in the median,
 where up to two pixels do not count (in a mask of 100 pixels one alone makes 0.990).
-*Cut* counts the answers that uncut Paddle has not enough memory for, or (SOLOv2) paints in another size than the photo's,
-and which were held against Paddle on the cut program. The weights have real architectures and random, calibrated values, so that the instances are many and odd.
+*Cut* counts the answers that uncut Paddle has not enough memory for, or (SOLOv2) paints in another size than the
+photo's; they were held against Paddle on the cut program. The weights have real architectures and random, calibrated
+values, so that the instances are many and odd.
 
 | model | family | engine | answers | of these cut | instances | score | box px | IoU min | IoU median | equal |
 |---|---|---|---:|---:|---:|---:|---:|---:|---:|---|
