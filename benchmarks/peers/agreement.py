@@ -16,18 +16,19 @@ from maskserve_tools.verifying.reference import ReferenceInstance
 Envelope = list[dict[str, Any]]
 
 
-def check_agreement(theirs: Envelope, ours: Envelope, photo: Path, threshold: float = 0.5) -> int:
-    """How many instances are in both answers; the program ends where the answers differ.
+def check_found(instances: Envelope, photo: Path) -> Envelope:
+    """The instances; the program ends where there are none, since then nothing would be compared."""
+    if not instances:
+        raise SystemExit(f"PaddleX finds nothing in {photo}: choose another photo")
+    return instances
 
-    The tolerances are those of `maskserve verify`.
-    """
+
+def check_agreement(theirs: Envelope, ours: Envelope, photo: Path, threshold: float = 0.5) -> None:
+    """End the program where the answers differ by more than `maskserve verify` tolerates."""
     height, width = cv2.imread(str(photo)).shape[:2]
     found = compare([_theirs(instance) for instance in theirs], _ours(ours, (height, width)), threshold)
     if not found.equal:
         raise SystemExit(f"the services do not find the same in {photo}: {found}")
-    if not found.matched:
-        raise SystemExit(f"neither service finds anything in {photo}: choose another photo")
-    return found.matched
 
 
 def _theirs(instance: dict[str, Any]) -> ReferenceInstance:

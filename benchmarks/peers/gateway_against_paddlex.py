@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from agreement import check_agreement
+from agreement import check_agreement, check_found
 from load import Measurement, instances_of, measure, request_body
 from ours import serve_gateway
 from paddlex_peer import PADDLE, PADDLEX, create_environment, serve_paddlex
@@ -27,37 +27,33 @@ from maskserve_tools.options import LAYOUTS
 
 # Clients, and whether the answer holds the picture.
 CASES = [(1, False), (4, False), (16, False), (4, True)]
-TARGET_CLIENTS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one service did."""
-
-    instances: list[dict[str, Any]]
-    measurements: list[Measurement]
+Instances = list[dict[str, Any]]
 
 
-def run(service: AbstractContextManager[str], photo: Path, seconds: float) -> Run:
-    """Start a service, ask it, measure every case, and stop it."""
+def run(
+    service: AbstractContextManager[str], photo: Path, seconds: float, check: Callable[[Instances], None]
+) -> list[Measurement]:
+    """Start a service, check what it answers, measure every case, and stop it."""
     with service as url:
         bodies = {visualize: request_body(photo, visualize=visualize) for visualize in (False, True)}
-        instances = instances_of(url, bodies[False])
+        check(instances_of(url, bodies[False]))
         instances_of(url, bodies[True])  # the first picture loads a font
         measurements = []
         for clients, visualize in CASES:
             measurements.append(measure(url, bodies[visualize], clients=clients, seconds=seconds))
             print(f"{clients} clients, picture {visualize}: {measurements[-1]}", file=sys.stderr)
-    return Run(instances, measurements)
+    return measurements
 
 
-def table(theirs: Run, ours: Run) -> str:
+def table(theirs: list[Measurement], ours: list[Measurement]) -> str:
     """The two side by side, in Markdown."""
     lines = [
         "| clients | picture | | answers | requests/s | p50 ms | p95 ms | |",
         "|---:|---|---|---:|---:|---:|---:|---|",
     ]
-    for (clients, visualize), peer, own in zip(CASES, theirs.measurements, ours.measurements, strict=True):
+    for (clients, visualize), peer, own in zip(CASES, theirs, ours, strict=True):
         head = f"| {clients} | {'yes' if visualize else 'no'} |"
         verdict = f"{own.rate / peer.rate:.1f}x the rate, {own.p95 / peer.p95:.2f} of the p95"
         lines.append(f"{head} paddlex --serve | {_cells(peer)} | |")
@@ -90,13 +86,23 @@ def main() -> None:
         folder, peer, own = arguments.folder, Path(scratch, "paddlex"), Path(scratch, "maskserve")
         for directory in (peer, own):
             directory.mkdir()
-        theirs = run(serve_paddlex(binaries, folder, peer, settings), arguments.photo, arguments.seconds)
-        ours = run(serve_gateway(folder, own, arguments.layout), arguments.photo, arguments.seconds)
-    matched = check_agreement(theirs.instances, ours.instances, arguments.photo)
+        found: Instances = []
+        theirs = run(
+            serve_paddlex(binaries, folder, peer, settings),
+            arguments.photo,
+            arguments.seconds,
+            lambda instances: found.extend(check_found(instances, arguments.photo)),
+        )
+        ours = run(
+            serve_gateway(folder, own, arguments.layout),
+            arguments.photo,
+            arguments.seconds,
+            lambda instances: check_agreement(found, instances, arguments.photo),
+        )
 
     extra = f", {' '.join(arguments.peer_setting)}" if settings else ""
     print(f"**{folder.name}**, {arguments.layout}; {PADDLEX}, {PADDLE}, oneDNN off{extra}.")
-    print(f"Both find the same {matched} instances. Load of the machine before: {busy:.1f}.\n")
+    print(f"Both find the same {len(found)} instances. Load of the machine before: {busy:.1f}.\n")
     print(table(theirs, ours))
 
 
