@@ -9,7 +9,18 @@ from importlib import import_module
 
 from maskserve.errors import MaskserveError, ToolError
 
-COMMANDS = ("models", "fetch", "convert", "serve", "gateway", "predict", "pipeline_config", "verify", "perf_data")
+COMMANDS = (
+    "models",
+    "fetch",
+    "convert",
+    "serve",
+    "gateway",
+    "predict",
+    "pipeline_config",
+    "verify",
+    "perf_data",
+    "doctor",
+)
 
 _EPILOG = """\
 from a model's folder to pictures:

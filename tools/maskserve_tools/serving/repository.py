@@ -79,7 +79,7 @@ def _add(entries: dict[str, Entry], repository: Path, name: str, present: list[s
         return
     if name not in present:
         raise ToolError(_absent(repository, name, present, wanted_by))
-    entries[name] = Entry(name, repository / name, _read_config(repository / name / "config.pbtxt"))
+    entries[name] = Entry(name, repository / name, read_config(repository / name / "config.pbtxt"))
     for step in entries[name].steps:
         _add(entries, repository, step, present, wanted_by=name)
 
@@ -90,7 +90,12 @@ def _absent(repository: Path, name: str, present: list[str], wanted_by: str | No
     return f"there is no model {name} in {repository}; it holds {', '.join(present)}"
 
 
-def _read_config(path: Path) -> Any:
+def read_config(path: Path) -> Any:
+    """Read a `config.pbtxt` by Triton's schema.
+
+    Raises:
+        ToolError: it is not there, or broken.
+    """
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
 
