@@ -1,0 +1,111 @@
+"""Clients that ask without a pause, without retries of their own, and compare each answer with what it should be."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from maskserve import create_pipeline
+from maskserve.errors import MaskserveError
+from maskserve.results import InstanceSegResult
+from tests.conftest import ROOT
+from tests.deployment.fleet import MODEL
+
+THRESHOLD = 0.1
+Picture = Any  # the path of a file, or pixels [height, width, 3]
+
+
+def pictures() -> list[Picture]:
+    """Photos as files, and one as pixels (6 MB): what is larger than a proxy's buffer must survive, too."""
+    photos = [str(path) for path in sorted((ROOT / "demo" / "photos").glob("*.jpg"))]
+    pixels = cv2.imread(photos[0])
+    assert pixels is not None
+    return [*photos, *photos, np.ascontiguousarray(cv2.resize(pixels, (1920, 1080)))]
+
+
+def answers(url: str, of: Sequence[Picture]) -> list[tuple[Any, Any]]:
+    """What a server says of each picture."""
+    with create_pipeline(MODEL, url=url, threshold=THRESHOLD, concurrency=1) as pipeline:
+        return [_content(result) for result in pipeline.predict(list(of))]
+
+
+def _content(result: Any) -> tuple[Any, Any]:
+    assert isinstance(result, InstanceSegResult)
+    return result["boxes"], result.instances.masks
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that has ended.
+
+    Attributes:
+        ended: the time, of the monotonic clock.
+        seconds: how long it took.
+        problem: why it was lost, or that its answer was another one than expected; None where all is well.
+    """
+
+    ended: float
+    seconds: float
+    problem: str | None
+
+
+class Load:
+    """A client on each of `urls`, from the beginning of a `with` statement to its end.
+
+    Attributes:
+        requests: those that have ended so far.
+    """
+
+    def __init__(self, urls: Sequence[str], of: Sequence[Picture], expected: Sequence[tuple[Any, Any]]) -> None:
+        self.requests: list[Request] = []
+        self._pairs = list(zip(of, expected, strict=True))
+        self._enough = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(url, n)) for n, url in enumerate(urls)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def problems(self) -> list[str]:
+        """What went wrong, if anything."""
+        return [request.problem for request in self.requests if request.problem]
+
+    def wait_for(self, count: int, timeout: float = 120.0) -> None:
+        """Wait until `count` more requests have ended."""
+        wanted = len(self.requests) + count
+        deadline = time.monotonic() + timeout
+        while len(self.requests) < wanted:
+            assert time.monotonic() < deadline, f"{len(self.requests)} of {wanted} requests ended in {timeout:.0f} s"
+            time.sleep(0.02)
+
+    def rate(self, begin: float, end: float) -> float:
+        """Requests answered a second, between two times."""
+        return sum(begin <= request.ended < end for request in self.requests) / (end - begin)
+
+    def _ask(self, url: str, number: int) -> None:
+        with create_pipeline(MODEL, url=url, threshold=THRESHOLD, concurrency=1, retries=0) as pipeline:
+            while not self._enough.is_set():
+                picture, expected = self._pairs[number % len(self._pairs)]
+                number += 1
+                begin, problem = time.monotonic(), None
+                try:
+                    (result,) = pipeline.predict(picture)
+                    if _content(result) != expected:
+                        problem = "another answer than the servers'"
+                except MaskserveError as error:
+                    problem = f"{type(error).__name__}: {error}"
+                end = time.monotonic()
+                self.requests.append(Request(end, end - begin, problem))

@@ -1,0 +1,93 @@
+"""Real servers behind the real proxies: nothing is lost with a server, and only what clients need is open to them."""
+
+from __future__ import annotations
+
+import http.client
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+import pytest
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
+
+from maskserve import create_pipeline
+from maskserve.errors import InvalidImage, ModelNotFound
+from tests.deployment.fleet import MODEL, Fleet
+from tests.deployment.load import Load, answers, pictures
+from tests.deployment.proxies import Proxy
+from tests.deployment.verify import kill, lose
+
+
+@pytest.fixture(scope="module")
+def expected(fleet: Fleet) -> list[tuple[Any, Any]]:
+    return answers(fleet.servers[0].grpc_url, pictures())
+
+
+def test_a_server_that_is_killed_takes_no_request_with_it(
+    proxy: Proxy, fleet: Fleet, expected: list[tuple[Any, Any]]
+) -> None:
+    with Load([proxy.grpc_url, proxy.http_url] * 2, pictures(), expected) as load:
+        outcome = lose(proxy, fleet, load, kill, requests=20)
+    assert outcome.problems == ()
+    assert outcome.sent >= 60
+    assert outcome.retries > 0  # or it was lost when nobody needed it, and this proves nothing
+    assert any(boxes for boxes, _ in expected)
+
+
+def test_what_a_server_says_of_a_request_comes_through(proxy: Proxy) -> None:
+    for url in (proxy.grpc_url, proxy.http_url):
+        with create_pipeline(MODEL, url=url, retries=0) as pipeline, pytest.raises(InvalidImage):
+            list(pipeline.predict(b"no picture"))
+        with create_pipeline("nobody", url=url, retries=0) as pipeline, pytest.raises(ModelNotFound, match=MODEL):
+            list(pipeline.predict(pictures()[0]))
+
+
+def status(proxy: Proxy, method: str, path: str) -> int:
+    connection = http.client.HTTPConnection(urlsplit(proxy.http_url).netloc, timeout=60)
+    try:
+        connection.request(method, path, b"{}" if method == "POST" else None)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", f"/v2/repository/models/{MODEL}/unload"),
+        ("POST", f"/v2//repository/models/{MODEL}/unload"),
+        ("POST", f"/v2/models/x/../../repository/models/{MODEL}/unload"),
+        ("POST", f"/v2/models/x%2f..%2f..%2frepository/models/{MODEL}/unload"),
+        ("POST", "/v2/systemsharedmemory/region/x/register"),
+        ("GET", "/v2/cudasharedmemory/status"),
+        ("POST", "/v2/trace/setting"),
+        ("POST", f"/v2/models/{MODEL}/trace/setting"),
+        ("POST", "/v2/logging"),
+        ("GET", "/metrics"),
+    ],
+)
+def test_what_clients_do_not_need_is_closed_over_http(proxy: Proxy, method: str, path: str) -> None:
+    assert status(proxy, method, path) in {400, 403}
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready", f"/v2/models/{MODEL}/versions/1/ready"])
+def test_what_clients_need_is_open_over_http(proxy: Proxy, path: str) -> None:
+    assert status(proxy, "GET", path) == 200
+
+
+def test_what_clients_do_not_need_is_closed_over_grpc(proxy: Proxy) -> None:
+    requests = {
+        "RepositoryModelUnload": pb.RepositoryModelUnloadRequest(model_name=MODEL),
+        "SystemSharedMemoryRegister": pb.SystemSharedMemoryRegisterRequest(name="x", key="/x", byte_size=1),
+        "CudaSharedMemoryStatus": pb.CudaSharedMemoryStatusRequest(),
+        "TraceSetting": pb.TraceSettingRequest(),
+        "LogSettings": pb.LogSettingsRequest(),
+    }
+    with grpc.insecure_channel(urlsplit(proxy.grpc_url).netloc) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        for method, message in requests.items():
+            with pytest.raises(grpc.RpcError) as refused:
+                getattr(stub, method)(message, timeout=60)
+            assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED, method
+        assert stub.ServerReady(pb.ServerReadyRequest(), timeout=60).ready
