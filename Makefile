@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One stamp for the environment: made anew when the dependencies change.
 READY := $(VENV)/.ready
 
-.PHONY: demo test check verify-all format clean help
+.PHONY: demo test check clients verify-all format clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -14,7 +14,7 @@ help:  ## say what there is
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[server,convert,gateway,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[embedded,convert,gateway,dev]"
 	touch $(READY)
 
 demo: $(READY)  ## convert the demo model, serve it, segment photos, save the pictures
@@ -30,6 +30,10 @@ check: $(READY)  ## run the checks only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+clients: $(READY)  ## run the REST service's clients in seven languages (installs their runtimes, on Debian)
+	tests/clients/install_runtimes.sh
+	$(BIN)/python -m pytest tests/clients tests/kserve
 
 # The folders of Paddle models, and a directory of photos; without MODELS the fifteen official ones are fetched.
 MODELS ?=
