@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maskserve.errors import InferenceFailed, InputError, MaskserveError, to_wire
+from maskserve_server.metrics import Metrics
 from maskserve_server.spec import ModelSpec
 from maskserve_server.stages import Stage
 
@@ -33,7 +34,9 @@ def thread_count(args: Mapping[str, str]) -> int:
     return configured or max(1, len(os.sched_getaffinity(0)) // instances)
 
 
-def respond(backend: Any, requests: Sequence[Any], stage: Stage, inputs: Sequence[str]) -> list[Any]:
+def respond(
+    backend: Any, requests: Sequence[Any], stage: Stage, inputs: Sequence[str], metrics: Metrics | None = None
+) -> list[Any]:
     """Run `stage` on each request; one request's failure is its own and never its neighbours'.
 
     Args:
@@ -41,22 +44,29 @@ def respond(backend: Any, requests: Sequence[Any], stage: Stage, inputs: Sequenc
         requests: as `execute` gets them.
         stage: what answers.
         inputs: the names of the tensors that the stage reads; one that a request leaves out is None.
+        metrics: where answers and errors are counted; entries of an earlier release have none.
     """
-    return [_respond(backend, request, stage, inputs) for request in requests]
+    return [_respond(backend, request, stage, inputs, metrics) for request in requests]
 
 
-def _respond(backend: Any, request: Any, stage: Stage, inputs: Sequence[str]) -> Any:
+def _respond(backend: Any, request: Any, stage: Stage, inputs: Sequence[str], metrics: Metrics | None) -> Any:
     try:
         tensors = {name: backend.get_input_tensor_by_name(request, name) for name in inputs}
         arrays = {name: None if tensor is None else tensor.as_numpy() for name, tensor in tensors.items()}
-        return backend.InferenceResponse([backend.Tensor(name, array) for name, array in stage(arrays).items()])
+        columns = stage(arrays)
+        response = backend.InferenceResponse([backend.Tensor(name, array) for name, array in columns.items()])
     except MaskserveError as error:
-        return _failure(backend, error)
+        return _failure(backend, error, metrics)
     except Exception as error:  # whatever it is, the client gets a sentence and the log gets the rest
         backend.Logger.log_error(f"{type(error).__name__}: {error}")
-        return _failure(backend, InferenceFailed("the model failed on this image; the server's log says why"))
+        return _failure(backend, InferenceFailed("the model failed on this image; the server's log says why"), metrics)
+    if metrics is not None:
+        metrics.answered(columns)
+    return response
 
 
-def _failure(backend: Any, error: MaskserveError) -> Any:
+def _failure(backend: Any, error: MaskserveError, metrics: Metrics | None) -> Any:
+    if metrics is not None:
+        metrics.failed(error.code)
     kind = backend.TritonError.INVALID_ARG if isinstance(error, InputError) else backend.TritonError.INTERNAL
     return backend.InferenceResponse([], backend.TritonError(to_wire(error), kind))

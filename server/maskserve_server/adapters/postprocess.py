@@ -6,6 +6,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from maskserve_server.metrics import Metrics
 from maskserve_server.stages import Postprocess
 from maskserve_server.triton import read_spec, respond
 
@@ -15,8 +16,10 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read what to do from `model.json`."""
-        self._stage = Postprocess(read_spec(args))
+        spec = read_spec(args)
+        self._stage = Postprocess(spec)
+        self._metrics = Metrics(pb_utils, spec.name)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request on its own."""
-        return respond(pb_utils, requests, self._stage, self._stage.inputs)
+        return respond(pb_utils, requests, self._stage, self._stage.inputs, self._metrics)

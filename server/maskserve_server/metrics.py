@@ -1,0 +1,95 @@
+"""What Prometheus sees of a model besides Triton's own figures: images, instances, masks, and errors by their code.
+
+Triton keeps the values, at its `/metrics`: all instances and all stages of a model add to the same ones. An image is
+counted where it is answered and an error where it happens, so the two add up to the requests. A health check's picture
+is an image like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from maskserve import contract
+from maskserve.errors import InferenceFailed, InputError
+
+IMAGES = "maskserve_images_total"
+INSTANCES = "maskserve_instances_total"
+INSTANCES_PER_IMAGE = "maskserve_instances_per_image"
+MASK_BYTES = "maskserve_mask_bytes_total"
+ERRORS = "maskserve_errors_total"
+
+_DESCRIPTIONS = {
+    IMAGES: "Images answered.",
+    INSTANCES: "Instances found.",
+    INSTANCES_PER_IMAGE: "Instances found in an image.",
+    MASK_BYTES: "Bytes of encoded masks in answers.",
+    ERRORS: "Requests that failed, by error code; invalid_image, unsupported_format and image_too_large are decoding.",
+}
+_BUCKETS = [0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 300.0]  # a family finds 100 to 300 at the most
+# There from the start, at 0: a series that begins with its first error shows no increase.
+_CODES = [*(kind.code for kind in InputError.__subclasses__()), InferenceFailed.code]
+
+
+class Metrics:
+    """The figures of one model; where they cannot be kept, a line in the log says so and serving goes on.
+
+    Args:
+        backend: the `triton_python_backend_utils` module.
+        model: the name that clients use, the label of all figures.
+    """
+
+    def __init__(self, backend: Any, model: str) -> None:
+        self._backend = backend
+        self._model = model
+        self._kept: dict[tuple[str, str], Any] = {}
+        self._families: dict[str, Any] = {}  # a figure does not keep its family alive
+        self._broken = False
+        self._safely(self._create)
+
+    def answered(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """A stage has answered with `columns`; only a whole answer (see `maskserve.contract`) counts."""
+        if contract.MASKS in columns:
+            self._safely(self._count, columns[contract.MASKS])
+
+    def failed(self, code: str) -> None:
+        """A request failed with the error of this code."""
+        self._safely(self._count_error, code)
+
+    def _create(self) -> None:
+        for name in _DESCRIPTIONS:
+            for code in _CODES if name == ERRORS else [""]:
+                self._figure(name, code)
+
+    def _count(self, masks: npt.NDArray[Any]) -> None:
+        self._figure(IMAGES).increment(1)
+        self._figure(INSTANCES_PER_IMAGE).observe(len(masks))
+        if len(masks):
+            self._figure(INSTANCES).increment(len(masks))
+            self._figure(MASK_BYTES).increment(sum(map(len, masks)))
+
+    def _count_error(self, code: str) -> None:
+        self._figure(ERRORS, code).increment(1)
+
+    def _figure(self, name: str, code: str = "") -> Any:
+        if (name, code) not in self._kept:
+            self._kept[name, code] = self._new(name, {"model": self._model} | ({"code": code} if code else {}))
+        return self._kept[name, code]
+
+    def _new(self, name: str, labels: dict[str, str]) -> Any:
+        kinds, histogram = self._backend.MetricFamily, name == INSTANCES_PER_IMAGE
+        if name not in self._families:
+            kind = kinds.HISTOGRAM if histogram else kinds.COUNTER
+            self._families[name] = kinds(name=name, description=_DESCRIPTIONS[name], kind=kind)
+        return self._families[name].Metric(labels=labels, **({"buckets": _BUCKETS} if histogram else {}))
+
+    def _safely(self, action: Callable[..., None], *args: Any) -> None:
+        if self._broken:
+            return
+        try:
+            action(*args)
+        except Exception as error:  # nobody's picture is worth less than a figure about it
+            self._broken = True
+            self._backend.Logger.log_warn(f"{self._model} is served without figures of its own: {error}")
