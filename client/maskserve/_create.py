@@ -41,7 +41,7 @@ def create_pipeline(
 
     Arguments beat what a pipeline file says. Where neither an argument nor the environment nor the file names a server,
     the one at ``grpc://localhost:8001`` is taken if it has a model of that name. Otherwise, and always for a folder, a
-    server is started on this machine now (with ``maskserve[server,convert]``), as PaddleX loads a model now; it is
+    server is started on this machine now (with ``maskserve[embedded,convert]``), as PaddleX loads a model now; it is
     stopped when the pipeline is closed or not used any more, and at the end of the program.
 
     Args:

@@ -112,7 +112,8 @@ def find_server(settings: Settings, device: str | None, connect: Callable[..., T
     start = find_starter()
     if start is None:
         raise ServerUnavailable(
-            f'{elsewhere}starting one here needs more of maskserve: {mend}, or pip install "maskserve[server,convert]"'
+            f"{elsewhere}starting one here needs more of maskserve: {mend},"
+            ' or pip install "maskserve[embedded,convert]"'
         )
     try:
         model = PIPELINE_MODEL if settings.model == PIPELINE else settings.model

@@ -19,7 +19,7 @@ fetch() {
 import importlib.util, pathlib, sys
 spec = importlib.util.find_spec("pytriton")
 if spec is None:
-    sys.exit("perf_analyzer.sh: this needs the libraries of the embedded server: pip install maskserve[server]")
+    sys.exit("perf_analyzer.sh: this needs the libraries of the embedded server: pip install maskserve[embedded]")
 print(pathlib.Path(spec.origin).parents[1] / "nvidia_pytriton.libs")')
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' RETURN

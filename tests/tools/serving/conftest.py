@@ -14,7 +14,7 @@ import pytest
 from maskserve import contract
 
 HAS_TRITON = importlib.util.find_spec("pytriton") is not None
-needs_triton = pytest.mark.skipif(not HAS_TRITON, reason='needs the embedded server: pip install "maskserve[server]"')
+needs_triton = pytest.mark.skipif(not HAS_TRITON, reason='needs the embedded server: pip install "maskserve[embedded]"')
 
 SEGMENTER = """
 import numpy as np

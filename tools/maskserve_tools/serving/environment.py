@@ -41,7 +41,7 @@ def check_numpy() -> None:
     try:
         version = importlib.metadata.version("numpy")
     except importlib.metadata.PackageNotFoundError as error:
-        raise ToolError('the embedded server needs numpy: pip install "maskserve[server]"') from error
+        raise ToolError('the embedded server needs numpy: pip install "maskserve[embedded]"') from error
     if int(version.split(".")[0]) >= 2:
         raise ToolError(f'numpy {version} kills the embedded server\'s python models: pip install "numpy<2"')
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from maskserve.errors import ToolError
 
 RELEASE = "2.51 (24.10, October 2024)"
-_INSTALL = 'pip install "maskserve[server]"'
+_INSTALL = 'pip install "maskserve[embedded]"'
 _STUB = "triton_python_backend_stub"
 
 
