@@ -11,7 +11,6 @@ so: with `--results` each model's row is kept as it is done, and an interrupted 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,7 @@ from maskserve import create_pipeline
 from maskserve.pipeline import Pipeline
 from maskserve_tools import convert, serve
 from maskserve_tools.converting.conversion import Conversion
-from maskserve_tools.verifying.comparison import Comparison, compare
+from maskserve_tools.verifying.comparison import Comparison, all_equal, compare, median_iou
 from maskserve_tools.verifying.reference import ReferenceInstance
 from maskserve_tools.verifying.verification import PhotoVerdict, verify
 from maskserve_tools.zoo.catalogue import CATALOGUE
@@ -47,11 +46,12 @@ arithmetic, at the thresholds {thresholds}. **Equal** is what `maskserve verify`
 within 0.001, boxes within 0.5 px, masks with an intersection over union of at least 0.995 each and 0.999 in the median,
 where up to two pixels do not count (in a mask of 100 pixels one alone makes 0.990).
 *Cut* counts the answers that uncut Paddle has not enough memory for, or (SOLOv2) paints in another size than the
-photo's; they were held against Paddle on the cut program. The weights have real architectures and random, calibrated
-values, so that the instances are many and odd.
+photo's; they were held against Paddle on the cut program. *Ties* are instances that only one side has, but that uncut
+Paddle itself loses or finds when one pixel of the photo changes by one level. The weights have real architectures and
+random, calibrated values, so that the instances are many and odd.
 
-| model | family | engine | answers | of these cut | instances | score | box px | IoU min | IoU median | equal |
-|---|---|---|---:|---:|---:|---:|---:|---:|---:|---|
+| model | family | engine | answers | of these cut | instances | ties | score | box px | IoU min | IoU median | equal |
+|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|
 """
 
 
@@ -75,11 +75,12 @@ class Row:
             len(found),
             self.from_cut,
             sum(comparison.matched for comparison in found),
+            sum(comparison.ties for comparison in found),
             f"{max(comparison.score for comparison in found):.0e}",
             f"{max(comparison.box for comparison in found):.3f}",
             f"{min(ious):.4f}",
-            f"{statistics.median(ious):.4f}",
-            ALL if equal == len(self.verdicts) else f"{equal} of {len(self.verdicts)}",
+            f"{median_iou(found):.4f}",
+            ALL if all_equal(found) and len(found) == len(self.verdicts) else f"{equal} of {len(self.verdicts)}",
         )
         return "| " + " | ".join(map(str, cells)) + " |"
 
@@ -143,9 +144,9 @@ def _verify(folder: Path, photos: Sequence[Path], scratch: Path, arguments: argp
     chosen = {"engine": arguments.engine, "precision": arguments.precision}
     made = convert(folder, repository=scratch / "repository", name="model", layout="single", **chosen)
     with serve(scratch / "repository") as server, create_pipeline("model", url=server.grpc_url, timeout=600) as served:
-        verdicts = list(verify(served, folder, photos, THRESHOLDS))
+        verdicts = list(verify(served, folder, photos, THRESHOLDS, ties=True))
         if not sum(verdict.comparison.matched for verdict in verdicts if verdict.comparison is not None):
-            verdicts = list(verify(served, folder, photos, LOW))
+            verdicts = list(verify(served, folder, photos, LOW, ties=True))
         unanswered = [verdict for verdict in verdicts if verdict.comparison is None]
         others = list(_against_the_cut(served, folder, scratch / "cut", unanswered)) if unanswered else []
     answered = [verdict for verdict in verdicts if verdict.comparison is not None] + others

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from maskserve.instances import Instances
 from maskserve.masks import Mask
-from maskserve_tools.verifying.comparison import compare, mask_iou
+from maskserve_tools.verifying.comparison import all_equal, compare, mask_iou
 from maskserve_tools.verifying.reference import ReferenceInstance
 
 SQUARE = np.ones((10, 10), np.uint8)
@@ -84,3 +86,25 @@ def test_crops_that_differ_by_more_than_a_pixel_are_other_masks(
 
 def test_two_empty_masks_are_equal() -> None:
     assert mask_iou(np.zeros((4, 4), np.uint8), (0, 0), np.zeros((4, 4), np.uint8), (0, 0)) == 1
+
+
+def test_what_paddle_itself_loses_or_finds_for_all_but_the_same_photo_is_a_tie() -> None:
+    sure, lost, found = _wanted(), _wanted(0.8, 1, 30), _wanted(0.7, 2, 20)
+    nearby = [[sure, lost], [sure, replace(found, score=0.65, box=(20.9, 5, 30, 15))]]
+    comparison = compare([sure, lost], _served(sure, found), 0.5, nearby=nearby)
+    assert (comparison.matched, comparison.missing, comparison.extra, comparison.ties) == (1, 0, 0, 2)
+    assert comparison.equal
+    steady = compare([sure, lost], _served(sure, found), 0.5, nearby=[[sure, lost]] * 2)
+    assert (steady.missing, steady.extra, steady.ties) == (1, 1, 0)
+
+
+def test_the_median_is_that_of_all_photos() -> None:
+    whole = np.ones((40, 40), np.uint8)
+    worn = whole.copy()
+    worn[0, :6] = 0  # 6 of 1600 pixels
+    box = (0.0, 0.0, 40.0, 40.0)
+    same = compare([ReferenceInstance(0, 0.9, box, whole)], _served(ReferenceInstance(0, 0.9, box, whole)), 0.5)
+    less = compare([ReferenceInstance(0, 0.9, box, whole)], _served(ReferenceInstance(0, 0.9, box, worn)), 0.5)
+    assert less.equal
+    assert all_equal([same, same, less])
+    assert not all_equal([same, less, less])

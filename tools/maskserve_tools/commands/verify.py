@@ -50,6 +50,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--url", help="a running server (default: start an embedded one on the repository)")
     parser.add_argument("--threshold", type=float, action="append", dest="thresholds", metavar="T",
                         help="compare at this score threshold; may be repeated (default: 0.5 and 0.3)")  # fmt: skip
+    parser.add_argument("--ties", action="store_true",
+                        help="where instances differ, ask Paddle again with one pixel changed by one level, and count "
+                        "apart what comes and goes with that")  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -70,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         create_pipeline(arguments.name, url=url, timeout=600) as pipeline,
         console.status("comparing") as status,
     ):
-        for verdict in verify(pipeline, source, photos, arguments.thresholds or (0.5, 0.3)):
+        for verdict in verify(pipeline, source, photos, arguments.thresholds or (0.5, 0.3), ties=arguments.ties):
             verdicts.append(verdict)
             status.update(f"comparing: {len(verdicts)} done, last {verdict.photo.name}")
     console.print(_table(verdicts))
@@ -96,7 +99,9 @@ def _server(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _table(verdicts: list[PhotoVerdict]) -> Table:
-    table = Table("photo", "threshold", "matched", "missing", "extra", "score", "box px", "IoU min", "median", "")
+    table = Table(
+        "photo", "threshold", "matched", "missing", "extra", "ties", "score", "box px", "IoU min", "median", ""
+    )
     for verdict in verdicts:
         table.add_row(verdict.photo.name, f"{verdict.threshold:g}", *_cells(verdict))
     return table
@@ -105,12 +110,13 @@ def _table(verdicts: list[PhotoVerdict]) -> Table:
 def _cells(verdict: PhotoVerdict) -> list[str]:
     found = verdict.comparison
     if found is None:
-        return ["-"] * 7 + [verdict.problem or ""]
+        return ["-"] * 8 + [verdict.problem or ""]
     ious = found.mask_ious or (1.0,)
     return [
         str(found.matched),
         str(found.missing),
         str(found.extra),
+        str(found.ties),
         f"{found.score:.1e}",
         f"{found.box:.3f}",
         f"{min(ious):.4f}",
@@ -120,22 +126,27 @@ def _cells(verdict: PhotoVerdict) -> list[str]:
 
 
 def _conclude(name: str, verdicts: list[PhotoVerdict]) -> int:
+    from maskserve_tools.verifying.comparison import all_equal
+
     compared = [verdict for verdict in verdicts if verdict.comparison is not None]
     equal = [verdict for verdict in compared if verdict.equal]
     instances = sum(verdict.comparison.matched for verdict in compared if verdict.comparison is not None)
     print(f"{name}: {len(equal)} of {len(compared)} answers equal to Paddle's, {instances} instances compared", end="")
     unanswered = len(verdicts) - len(compared)
     print(f"; Paddle itself could not answer {unanswered}" if unanswered else "")
-    if len(equal) < len(compared):
-        print(_cost([verdict.comparison for verdict in compared if verdict.comparison is not None]))
+    comparisons = [verdict.comparison for verdict in compared if verdict.comparison is not None]
+    proved = all_equal(comparisons)
+    if not proved:
+        print(_cost(comparisons))
     if not instances:
         print("nothing was found in any photo, so nothing is proved: choose other photos or a lower --threshold")
-        return 1
-    return 0 if len(equal) == len(compared) else 1
+    return 0 if proved and instances else 1
 
 
 def _cost(comparisons: Sequence[Comparison]) -> str:
     """What the differences come to, all photos together: the price of a lower precision."""
+    from maskserve_tools.verifying.comparison import median_iou
+
     matched, missing, extra = (
         sum(getattr(comparison, kind) for comparison in comparisons) for kind in ("matched", "missing", "extra")
     )
@@ -144,5 +155,5 @@ def _cost(comparisons: Sequence[Comparison]) -> str:
         f"of Paddle's {matched + missing} instances {missing} are missing, and {extra} are there that Paddle has not; "
         f"those in both: scores differ by {max(c.score for c in comparisons):.2g} at most, "
         f"boxes by {max(c.box for c in comparisons):.2g} px, "
-        f"the masks' intersection over union is {statistics.median(ious):.4f} in the median, {min(ious):.4f} at least"
+        f"the masks' intersection over union is {median_iou(comparisons):.4f} in the median, {min(ious):.4f} at least"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from maskserve_tools.verifying.reference import ReferenceInstance
 SCORE_TOLERANCE = 1e-3
 # In how many pixels a small mask may differ.
 FEW_PIXELS = 2
+# In two answers to all but the same photo, boxes whose sides are less than so many pixels apart are the same.
+SAME_BOX = 2.0
 
 Corner = tuple[int, int]
 
@@ -28,6 +30,8 @@ class Comparison:
         matched: instances in both answers.
         missing: instances that only the reference has, those within `SCORE_TOLERANCE` of the threshold left out.
         extra: the same, for instances that only the served answer has.
+        ties: instances that only one of them has, but that the reference itself loses or finds for a photo that is all
+            but the same; `missing` and `extra` do not count them.
         score: the largest difference of a score.
         box: the largest difference of a box's side, in pixels.
         mask_ious: intersection over union of each matched pair of crop masks.
@@ -37,6 +41,7 @@ class Comparison:
     matched: int
     missing: int
     extra: int
+    ties: int
     score: float
     box: float
     mask_ious: tuple[float, ...]
@@ -44,40 +49,77 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Same instances, scores within `SCORE_TOLERANCE`, boxes within 0.5 px, masks at least 0.995 (median 0.999).
+        """Same instances, scores within `SCORE_TOLERANCE`, boxes within 0.5 px, masks at least 0.995.
 
         A mask of under 400 pixels may differ in `FEW_PIXELS`: there that is the finest step of an intersection over
         union, and rounding alone moves a pixel whose value lies at the threshold.
         """
         pairs = zip(self.mask_ious, self.mask_pixels, strict=True)
-        ious = [1.0 if pixels <= FEW_PIXELS else iou for iou, pixels in pairs] or [1.0]
-        masks = min(ious) >= 0.995 and float(np.median(ious)) >= 0.999
+        masks = all(iou >= 0.995 or pixels <= FEW_PIXELS for iou, pixels in pairs)
         same = self.missing == 0 and self.extra == 0
         return same and self.score <= SCORE_TOLERANCE and self.box <= 0.5 and masks
 
 
-def compare(reference: Sequence[ReferenceInstance], served: Instances, threshold: float) -> Comparison:
+def median_iou(comparisons: Iterable[Comparison]) -> float:
+    """The median of all masks' intersections over union; 1 where there are none."""
+    return float(np.median([iou for comparison in comparisons for iou in comparison.mask_ious] or [1.0]))
+
+
+def all_equal(comparisons: Sequence[Comparison]) -> bool:
+    """Each of them, and the masks at least 0.999 in the median."""
+    return all(comparison.equal for comparison in comparisons) and median_iou(comparisons) >= 0.999
+
+
+def compare(
+    reference: Sequence[ReferenceInstance],
+    served: Instances,
+    threshold: float,
+    *,
+    nearby: Sequence[Sequence[ReferenceInstance]] = (),
+) -> Comparison:
     """Match the instances of two answers by class, score and box, and measure how the pairs differ.
 
     Args:
         reference: PaddleX's instances.
         served: the server's.
         threshold: the score threshold both were asked for.
+        nearby: PaddleX's instances for photos that are all but the same, to tell ties by.
     """
     pairs = _match(reference, served)
-    unmatched = [reference[i].score for i in set(range(len(reference))) - {i for i, _ in pairs}]
-    extra = [float(served.scores[j]) for j in set(range(len(served))) - {j for _, j in pairs}]
+    missing = [reference[i] for i in sorted(set(range(len(reference))) - {i for i, _ in pairs})]
+    extra = [_instance(served, j) for j in sorted(set(range(len(served))) - {j for _, j in pairs})]
+    tied = [lost for lost in missing if not all(_holds(other, lost) for other in nearby)]
+    tied += [found for found in extra if any(_holds(other, found) for other in nearby)]
     boxes = [np.abs(served.boxes_xyxy[j] - reference[i].box).max() for i, j in pairs]
     scores = [abs(float(served.scores[j]) - reference[i].score) for i, j in pairs]
     overlaps = [_pair_overlap(reference[i], served.masks[j]) for i, j in pairs]
     return Comparison(
         matched=len(pairs),
-        missing=sum(abs(score - threshold) > SCORE_TOLERANCE for score in unmatched),
-        extra=sum(abs(score - threshold) > SCORE_TOLERANCE for score in extra),
+        missing=_count(missing, tied, threshold),
+        extra=_count(extra, tied, threshold),
+        ties=len(tied),
         score=max(scores, default=0.0),
         box=float(max(boxes, default=0.0)),
         mask_ious=tuple(both / either if either else 1.0 for both, either in overlaps),
         mask_pixels=tuple(either - both for both, either in overlaps),
+    )
+
+
+def _count(unmatched: Sequence[ReferenceInstance], tied: Sequence[ReferenceInstance], threshold: float) -> int:
+    known = {id(instance) for instance in tied}
+    return sum(abs(one.score - threshold) > SCORE_TOLERANCE and id(one) not in known for one in unmatched)
+
+
+def _instance(served: Instances, index: int) -> ReferenceInstance:
+    x0, y0, x1, y1 = served.boxes_xyxy[index].tolist()
+    return ReferenceInstance(
+        int(served.class_ids[index]), float(served.scores[index]), (x0, y0, x1, y1), served.masks[index].crop()
+    )
+
+
+def _holds(instances: Sequence[ReferenceInstance], wanted: ReferenceInstance) -> bool:
+    return any(
+        one.label == wanted.label and np.abs(np.subtract(one.box, wanted.box)).max() < SAME_BOX for one in instances
     )
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from maskserve.errors import MaskserveError, ToolError
 from maskserve_tools.converting.paddle_folder import PaddleFolder
 from maskserve_tools.converting.repository import PROVENANCE
@@ -20,6 +23,9 @@ from maskserve_tools.verifying.comparison import Comparison, compare
 if TYPE_CHECKING:
     from maskserve.pipeline import Pipeline
     from maskserve_tools.verifying.reference import ReferenceInstance
+
+
+_CHANGES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class PhotoVerdict:
 
 
 def verify(
-    pipeline: Pipeline, source: Path, photos: Sequence[Path], thresholds: Sequence[float]
+    pipeline: Pipeline, source: Path, photos: Sequence[Path], thresholds: Sequence[float], *, ties: bool = False
 ) -> Iterator[PhotoVerdict]:
     """Compare the served answers with Paddle's, photo by photo.
 
@@ -54,6 +60,8 @@ def verify(
         source: the original Paddle inference folder.
         photos: image files.
         thresholds: score thresholds to compare at.
+        ties: where instances differ, ask Paddle for the photo with one pixel changed by one level, a few times, and
+            count apart what comes and goes with that.
 
     Yields:
         a verdict for each photo and threshold.
@@ -69,7 +77,12 @@ def verify(
                     yield PhotoVerdict(photo, threshold, None, answers)
                     continue
                 (result,) = pipeline.predict(photo, threshold=threshold)
-                yield PhotoVerdict(photo, threshold, compare(answers[number], result.instances, threshold))
+                found = compare(answers[number], result.instances, threshold)
+                if ties and (found.missing or found.extra):
+                    nearby = [reference.predict(photo, [threshold], change=change) for change in range(_CHANGES)]
+                    others = [answer[0] for answer in nearby if not isinstance(answer, str)]
+                    found = compare(answers[number], result.instances, threshold, nearby=others)
+                yield PhotoVerdict(photo, threshold, found)
 
 
 def check_source(entry: Path, source: Path) -> None:
@@ -106,10 +119,18 @@ class ReferenceProcess:
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
-    def predict(self, photo: Path, thresholds: Sequence[float]) -> list[list[ReferenceInstance]] | str:
-        """Paddle's instances for each threshold, or why it could not answer."""
+    def predict(
+        self, photo: Path, thresholds: Sequence[float], *, change: int | None = None
+    ) -> list[list[ReferenceInstance]] | str:
+        """Paddle's instances for each threshold, or why it could not answer.
+
+        Args:
+            photo: an image file.
+            thresholds: score thresholds.
+            change: change one pixel by one level; which one is chosen by this number.
+        """
         try:
-            self._ours.send((photo, tuple(thresholds)))
+            self._ours.send((photo, tuple(thresholds), change))
             answer: list[list[ReferenceInstance]] | str = self._ours.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self._stop()
@@ -152,15 +173,22 @@ def _answer(source: Path, requests: Connection[Any, Any]) -> None:
     _limit_memory()
     while True:
         try:
-            photo, thresholds = requests.recv()
+            photo, thresholds, change = requests.recv()
         except EOFError:
             return
         image = cv2.imread(str(photo))
+        if image is not None and change is not None:
+            _change_a_pixel(image, change)
         try:
             answer: Any = f"{photo} cannot be read" if image is None else reference.predict_at(image, thresholds)
         except (MaskserveError, MemoryError, RuntimeError, OSError, ValueError) as error:
             answer = f"Paddle failed: {str(error).strip().splitlines()[-1][:200]}"
         requests.send(answer)
+
+
+def _change_a_pixel(image: npt.NDArray[np.uint8], number: int) -> None:
+    place = tuple(np.random.default_rng(number).integers(0, image.shape))
+    image[place] ^= 1
 
 
 def _limit_memory() -> None:
