@@ -32,19 +32,28 @@ CORE_THRESHOLD = "threshold"
 
 
 class Preprocess:
-    """IMAGE to the network's inputs, and the original image's size."""
+    """IMAGE to the network's inputs, and the original image's size.
 
-    inputs = (contract.IMAGE,)
+    Where the core reads a threshold, THRESHOLD becomes that input, too: a core in one of Triton's C++ backends does not
+    know the default.
+    """
 
     def __init__(self, spec: ModelSpec) -> None:
         cv2.setNumThreads(1)  # the core's engine needs the cores more
         self._limits = spec.limits
         self._prepare = Preprocessor(spec.preprocess)
+        self._default = spec.draw_threshold if CORE_THRESHOLD in spec.core.inputs else None
+        self.inputs = (contract.IMAGE,) if self._default is None else (contract.IMAGE, contract.THRESHOLD)
 
     def __call__(self, inputs: Inputs) -> Arrays:
         """See `Stage`."""
         prepared = self._prepare(decode(_encoded(inputs[contract.IMAGE]), self._limits))
-        return {**feeds(prepared), contract.IMAGE_SIZE: np.array(prepared.size, np.int32)}
+        arrays = {**feeds(prepared), contract.IMAGE_SIZE: np.array(prepared.size, np.int32)}
+        if self._default is not None:
+            asked = inputs.get(contract.THRESHOLD)
+            wanted = selection(None if asked is None else _single(asked), None, default=self._default, classes=0)
+            arrays[CORE_THRESHOLD] = np.array([[wanted.threshold]], np.float32)
+        return arrays
 
 
 class Core:

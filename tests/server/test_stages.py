@@ -65,6 +65,18 @@ def test_preprocessing_gives_the_networks_inputs_and_the_size() -> None:
     assert arrays[contract.IMAGE_SIZE].tolist() == [20, 30]
 
 
+@pytest.mark.parametrize(("asked", "handed"), [(None, 0.5), (0.25, 0.25)])
+def test_preprocessing_hands_the_threshold_to_a_core_that_reads_it(asked: float | None, handed: float) -> None:
+    preprocess = Preprocess(replace(SPEC, core=replace(SPEC.core, inputs=("image", "threshold"))))
+    assert contract.THRESHOLD in preprocess.inputs
+    threshold = None if asked is None else np.array([asked], np.float32)
+    arrays = preprocess({contract.IMAGE: _image(), contract.THRESHOLD: threshold})
+    assert arrays["threshold"].dtype == np.float32
+    assert arrays["threshold"].tolist() == [[handed]]
+    with pytest.raises(InvalidParameter, match="finite"):
+        preprocess({contract.IMAGE: _image(), contract.THRESHOLD: np.array([np.nan], np.float32)})
+
+
 @pytest.mark.parametrize("image", [None, np.array([], np.object_), np.array([b"a", b"b"], np.object_)])
 def test_a_request_must_carry_one_image(image: np.ndarray | None) -> None:
     with pytest.raises(InvalidImage, match="exactly one"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from maskserve_tools.options import ENGINES, LAYOUTS, PRECISIONS
+from maskserve_tools.options import ENGINES, LAYOUTS, PRECISIONS, TARGETS
 
 
 def add_parser(subparsers: Any) -> None:
@@ -31,6 +31,10 @@ def add_parser(subparsers: Any) -> None:
                         "`maskserve verify` says what they cost (default: %(default)s)")  # fmt: skip
     parser.add_argument("--layout", choices=LAYOUTS, default="ensemble",
                         help="three steps that scale apart, or one process (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--target", choices=TARGETS, default="embedded",
+                        help="what serves it: `maskserve serve` and every other tritonserver (the core runs in the "
+                        "python backend), or Triton's containers with their C++ backends, on a CPU or a GPU, where "
+                        "--precision fp16 is TensorRT's (default: %(default)s)")  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -52,8 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
             engine=arguments.engine,
             precision=arguments.precision,
             layout=arguments.layout,
+            target=arguments.target,
             report=report,
         )
     print(f"{made.name}: {made.family} on {made.engine}, {arguments.precision} ({made.reason})")
-    print(f"serve it with: maskserve serve {arguments.repository}")
+    if arguments.target == "embedded":
+        print(f"serve it with: maskserve serve {arguments.repository}")
+    else:
+        print(f"serve {arguments.repository} with Triton's container, see docs/deployment.md")
     return 0

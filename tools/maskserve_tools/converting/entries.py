@@ -29,6 +29,7 @@ class TensorType:
 
 
 Tensors = Mapping[str, TensorType]
+Step = tuple[Tensors, Tensors]  # what it reads, and what it makes
 
 REQUEST: Tensors = {
     contract.IMAGE: TensorType("STRING", (1,)),
@@ -48,7 +49,7 @@ ANSWER: Tensors = {
 def build(
     spec: ModelSpec, core_outputs: Tensors, core_files: Sequence[Path], *, layout: str, provenance: str
 ) -> list[Entry]:
-    """The entries of a model.
+    """The entries of a model whose core runs in the python backend.
 
     Args:
         spec: the model.
@@ -64,24 +65,56 @@ def build(
     feeds = _feeds(spec)
     available = {**feeds, CORE_THRESHOLD: REQUEST[contract.THRESHOLD]}
     to_core = {_request_name(name): available[name] for name in spec.core.inputs}
+    name = step_name(spec, "core")
+    core = Entry(_python(name, to_core, core_outputs), _texts("core", spec, provenance), moved)
+    prepared = _pick(REQUEST, contract.IMAGE), {**feeds, **_pick(ANSWER, contract.IMAGE_SIZE)}
+    return _around(spec, core, prepared, (to_core, core_outputs), provenance)
+
+
+def build_around(
+    spec: ModelSpec, core_outputs: Tensors, core: Entry, *, provenance: str, instances: int
+) -> list[Entry]:
+    """The entries of a model whose core runs in another backend.
+
+    Such a core cannot know the threshold of a request that names none: where it reads one, the preprocessing hands
+    it one.
+
+    Args:
+        spec: the model.
+        core_outputs: the tensors at the cut, with a batch dimension of 1 where they have one.
+        core: the core's entry, called `step_name(spec, "core")`.
+        provenance: the text of the provenance file.
+        instances: how many processes the preprocessing and the postprocessing have each.
+    """
+    feeds, wanted = dict(_feeds(spec)), [contract.IMAGE]
+    if CORE_THRESHOLD in spec.core.inputs:
+        feeds[CORE_THRESHOLD] = TensorType("FP32", (1, 1))
+        wanted.append(contract.THRESHOLD)
+    prepared = _pick(REQUEST, *wanted), {**feeds, **_pick(ANSWER, contract.IMAGE_SIZE)}
+    made = _around(spec, core, prepared, (_pick(feeds, *spec.core.inputs), core_outputs), provenance)
+    for entry in made:
+        if entry.config.backend == "python":
+            entry.config.instance_group[0].count = instances
+    return made
+
+
+def step_name(spec: ModelSpec, step: str) -> str:
+    """What a step's entry is called."""
+    return f"{spec.name}.{step}"
+
+
+def _around(spec: ModelSpec, core: Entry, prepared: Step, computed: Step, provenance: str) -> list[Entry]:
+    """The core's entry with the other steps before and behind it, and the ensemble of them."""
     to_postprocess = {
-        **core_outputs,
-        **_pick(feeds, SCALE_FACTOR),
+        **computed[1],
+        **_pick(_feeds(spec), SCALE_FACTOR),
         **_pick(ANSWER, contract.IMAGE_SIZE),
         **_pick(REQUEST, contract.THRESHOLD, contract.CLASS_IDS),
     }
-    steps = {
-        "preprocess": (_pick(REQUEST, contract.IMAGE), {**feeds, **_pick(ANSWER, contract.IMAGE_SIZE)}),
-        "core": (to_core, core_outputs),
-        "postprocess": (to_postprocess, ANSWER),
-    }
+    steps = {"preprocess": prepared, "core": computed, "postprocess": (to_postprocess, ANSWER)}
     entries = [
-        Entry(
-            _python(f"{spec.name}.{step}", inputs, outputs),
-            _texts(step, spec, provenance),
-            moved if step == "core" else {},
-        )
-        for step, (inputs, outputs) in steps.items()
+        core if step == "core" else Entry(_python(step_name(spec, step), *tensors), _texts(step, spec, provenance))
+        for step, tensors in steps.items()
     ]
     ensemble = _public(_ensemble(spec.name, steps), spec)
     return [*entries, Entry(ensemble, {PROVENANCE: provenance, **_labels(spec), f"{VERSION}/.keep": ""})]
@@ -120,19 +153,19 @@ def _labels(spec: ModelSpec) -> dict[str, str]:
 def _python(name: str, inputs: Tensors, outputs: Tensors) -> schema.ModelConfig:
     """A Python-backend entry; requests carry one image, so there is no batch dimension."""
     config = schema.ModelConfig(name=name, backend="python", max_batch_size=0)
-    _declare(config, inputs, outputs)
+    declare(config, inputs, outputs)
     config.instance_group.add(count=1, kind=schema.ModelInstanceGroup.KIND_CPU)
     return config
 
 
-def _ensemble(name: str, steps: Mapping[str, tuple[Tensors, Tensors]]) -> schema.ModelConfig:
+def _ensemble(name: str, steps: Mapping[str, Step]) -> schema.ModelConfig:
     """Chains the steps; every tensor keeps its name from the step that makes it to the step that reads it.
 
     IMAGE_SIZE leaves the preprocessing and the postprocessing, so the first one's goes by a name of its own. Triton
     refuses an ensemble in which a step's output goes nowhere: what no step reads is not mapped.
     """
     config = schema.ModelConfig(name=name, platform="ensemble", max_batch_size=0)
-    _declare(config, REQUEST, ANSWER)
+    declare(config, REQUEST, ANSWER)
     read = {tensor for inputs, _ in steps.values() for tensor in inputs}
     for step, (inputs, outputs) in steps.items():
         entry = config.ensemble_scheduling.step.add(model_name=f"{name}.{step}", model_version=-1)
@@ -150,14 +183,16 @@ def _between(tensor: str) -> str:
     return f"original_{tensor}" if tensor == contract.IMAGE_SIZE else tensor
 
 
-def _declare(config: schema.ModelConfig, inputs: Tensors, outputs: Tensors) -> None:
+def declare(config: schema.ModelConfig, inputs: Tensors, outputs: Tensors) -> None:
+    """Declare a model's inputs and outputs."""
     for name, tensor in inputs.items():
-        config.input.add(name=name, data_type=_dtype(tensor), dims=tensor.dims, optional=tensor.optional)
+        config.input.add(name=name, data_type=dtype(tensor), dims=tensor.dims, optional=tensor.optional)
     for name, tensor in outputs.items():
-        config.output.add(name=name, data_type=_dtype(tensor), dims=tensor.dims)
+        config.output.add(name=name, data_type=dtype(tensor), dims=tensor.dims)
 
 
-def _dtype(tensor: TensorType) -> int:
+def dtype(tensor: TensorType) -> int:
+    """A tensor's type by Triton's schema."""
     return int(schema.DataType.Value(f"TYPE_{tensor.dtype}"))
 
 

@@ -87,6 +87,7 @@ def _write_entry(directory: Path, entry: Entry) -> Path:
     for relative, text in entry.texts.items():
         (directory / relative).write_text(text)
     for relative, source in entry.files.items():
+        (directory / relative).parent.mkdir(exist_ok=True)
         shutil.move(source, directory / relative)
     return directory
 

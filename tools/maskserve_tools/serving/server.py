@@ -18,6 +18,7 @@ from typing import TextIO
 
 from maskserve.errors import ToolError
 from maskserve_tools.serving import ports, shared_memory, shared_memory_need
+from maskserve_tools.serving.backends import check_backends
 from maskserve_tools.serving.canary import HttpEndpoint
 from maskserve_tools.serving.environment import check_numpy, server_environment
 from maskserve_tools.serving.log import TritonLog
@@ -135,6 +136,7 @@ def serve(
     wheel = find_triton_wheel()
     check_numpy()
     entries = read_repository(Path(repository), models)
+    check_backends(entries)
     address = ports.resolve_host(host)
     shared_memory.remove_stale()
     shared_memory_need.check_room(entries, shared_memory_need.free_bytes())
