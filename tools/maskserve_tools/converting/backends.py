@@ -16,7 +16,7 @@ from maskserve_tools.converting.targets import Container
 
 MODEL_FILE = "model.onnx"
 CPU_THREADS = "cpu_threads"  # the rate limiter's resource: what the cores of all models share
-ENGINE_CACHE = "/var/cache/maskserve/tensorrt"  # has to be there, and writable; ONNX Runtime makes its last part only
+ENGINE_CACHE = "/var/cache/maskserve"  # has to be there, and writable: ONNX Runtime makes a directory in it
 
 _CPU_INSTANCES, _THREADS_PER_INSTANCE = 2, 2
 _WORKSPACE_BYTES = 4 << 30
