@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.fleet import Fleet, running_fleet
+from tests.conftest import DEMO
+from tests.deployment.fleet import MODEL, Fleet, running_fleet
 from tests.deployment.proxies import INSTALL, RUNNING, Proxy, find
 
 
@@ -15,15 +16,15 @@ def installed(name: str) -> str:
     """The executable of a proxy; the test is skipped where it is not there."""
     path = find(name)
     if path is None:
-        pytest.skip(f"{name} is not on this machine: {INSTALL}")
+        pytest.skip(f"{name} is not on this machine: {INSTALL[name]}")
     return path
 
 
 @pytest.fixture(scope="module")
 def fleet(demo_repository: Path) -> Iterator[Fleet]:
-    """Started once; a test that loses a server brings it back."""
+    """Started once; a test that loses the first server brings it back. The second has a model of its own, too."""
     pytest.importorskip("pytriton", reason="the embedded server needs nvidia-pytriton", exc_type=ImportError)
-    with running_fleet(demo_repository, 2) as running:
+    with running_fleet(demo_repository, [MODEL], [MODEL, DEMO]) as running:
         yield running
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,18 +13,24 @@ from maskserve_tools import serve
 from maskserve_tools.serving import Server, session
 from tests.conftest import DEMO
 
-MODEL = f"{DEMO}-single"
+MODEL = f"{DEMO}-single"  # one process, to save memory
 
 
 class Fleet:
-    """Servers by number. Each has one process for the model, to save memory."""
+    """Servers by number.
 
-    def __init__(self, repository: Path, size: int) -> None:
+    Args:
+        repository: holds their models.
+        models: those of each server.
+    """
+
+    def __init__(self, repository: Path, models: Sequence[Sequence[str]]) -> None:
         self._repository = repository
+        self._models = models
         self.servers: list[Server] = []
         try:
-            for _ in range(size):
-                self.servers.append(self._start())
+            for number in range(len(models)):
+                self.servers.append(self._start(number))
         except BaseException:
             self.stop()
             raise
@@ -49,20 +55,21 @@ class Fleet:
 
     def restart(self, number: int) -> None:
         """Bring one back on its ports, and wait until it has answered a test picture."""
-        self.servers[number] = self._start(self.http_ports[number], self.grpc_ports[number])
+        self.servers[number] = self._start(number, self.http_ports[number], self.grpc_ports[number])
 
     def stop(self) -> None:
         """Stop them all."""
         for server in self.servers:
             server.stop()
 
-    def _start(self, http_port: int | None = None, grpc_port: int | None = None) -> Server:
-        return serve(self._repository, models=[MODEL], http_port=http_port, grpc_port=grpc_port)
+    def _start(self, number: int, http_port: int | None = None, grpc_port: int | None = None) -> Server:
+        return serve(self._repository, models=self._models[number], http_port=http_port, grpc_port=grpc_port)
 
 
 @contextmanager
-def running_fleet(repository: Path, size: int) -> Iterator[Fleet]:
-    fleet = Fleet(repository, size)
+def running_fleet(repository: Path, *models: Sequence[str]) -> Iterator[Fleet]:
+    """A server for each of `models`."""
+    fleet = Fleet(repository, models)
     try:
         yield fleet
     finally:

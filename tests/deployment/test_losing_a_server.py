@@ -13,9 +13,10 @@ from tritonclient.grpc import service_pb2_grpc
 
 from maskserve import create_pipeline
 from maskserve.errors import InvalidImage, ModelNotFound
+from tests.conftest import DEMO
 from tests.deployment.fleet import MODEL, Fleet
 from tests.deployment.load import Load, answers, pictures
-from tests.deployment.proxies import Proxy
+from tests.deployment.proxies import Envoy, Proxy
 from tests.deployment.verify import kill, lose
 
 
@@ -41,6 +42,17 @@ def test_what_a_server_says_of_a_request_comes_through(proxy: Proxy) -> None:
             list(pipeline.predict(b"no picture"))
         with create_pipeline("nobody", url=url, retries=0) as pipeline, pytest.raises(ModelNotFound, match=MODEL):
             list(pipeline.predict(pictures()[0]))
+
+
+def test_a_model_that_one_server_has_is_found_there(proxy: Proxy) -> None:
+    """As while servers get a new model, one after another."""
+    urls = [proxy.http_url, *([proxy.grpc_url] if isinstance(proxy, Envoy) else [])]
+    for url in urls:
+        before = proxy.retries()
+        with create_pipeline(DEMO, url=url, retries=0, threshold=0.1, concurrency=1) as pipeline:
+            results = list(pipeline.predict(pictures()[:1] * 8))
+        assert len(results) == 8
+        assert proxy.retries() > before
 
 
 def status(proxy: Proxy, method: str, path: str) -> int:

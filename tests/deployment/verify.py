@@ -31,30 +31,31 @@ HEAD = (
 )
 
 
-def kill(fleet: Fleet) -> None:
+def kill(_: Proxy, fleet: Fleet) -> None:
     fleet.kill(0)
 
 
-def freeze(fleet: Fleet) -> None:
+def freeze(_: Proxy, fleet: Fleet) -> None:
     fleet.freeze(0)
 
 
-def kill_stub(fleet: Fleet) -> None:
+def kill_stub(_: Proxy, fleet: Fleet) -> None:
     fleet.kill_stub(0)
 
 
-def stop(fleet: Fleet) -> None:
+def stop(proxy: Proxy, fleet: Fleet) -> None:
+    proxy.take_out(0)
     fleet.servers[0].stop()
 
 
-EVENTS: dict[str, Callable[[Fleet], None]] = {
+EVENTS: dict[str, Callable[[Proxy, Fleet], None]] = {
     "killed": kill,
     "frozen": freeze,
     "without its model's process": kill_stub,
     "stopped in order": stop,
 }
 # HAProxy does not read what gRPC says of a request, see docker/haproxy.cfg.
-SHOWN = {"envoy": tuple(EVENTS), "haproxy": ("killed", "frozen")}
+NOT_PROMISED = {("haproxy", "grpc", "without its model's process")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Outcome:
         return f"| {' | '.join([*names, *map(str, figures)])} |"
 
 
-def lose(proxy: Proxy, fleet: Fleet, load: Load, event: Callable[[Fleet], None], *, requests: int) -> Outcome:
+def lose(proxy: Proxy, fleet: Fleet, load: Load, event: Callable[[Proxy, Fleet], None], *, requests: int) -> Outcome:
     """Lose the first server under load, and bring it back.
 
     Args:
@@ -97,11 +98,12 @@ def lose(proxy: Proxy, fleet: Fleet, load: Load, event: Callable[[Fleet], None],
     marks = [time.monotonic()]
     load.wait_for(requests)
     marks.append(time.monotonic())
-    event(fleet)
+    event(proxy, fleet)
     load.wait_for(requests)
     marks.append(time.monotonic())
     fleet.kill(0)  # what is left of it
     fleet.restart(0)
+    proxy.take_in(0)
     marks.append(time.monotonic())
     _wait_until_used(proxy, 0)
     marks.append(time.monotonic())
@@ -133,9 +135,9 @@ def main() -> int:
         print(HEAD, flush=True)
         for name in args.proxy or RUNNING:
             if find(name) is None:
-                print(f"{name} is not here; {INSTALL}", file=sys.stderr)
+                print(f"{name} is not here; {INSTALL[name]}", file=sys.stderr)
                 continue
-            chosen = [event for event in SHOWN[name] if event in (args.event or EVENTS)]
+            chosen = args.event or tuple(EVENTS)
             problems += measure(name, fleet, expected, events=chosen, requests=args.requests, folder=Path(folder))
     print("\n".join(sorted(set(problems))), file=sys.stderr)
     return 1 if problems else 0
@@ -145,7 +147,7 @@ def main() -> int:
 def running(folder: Path, size: int) -> Iterator[tuple[Fleet, list[tuple[Any, Any]]]]:
     """Servers with the demo model, and their answers."""
     convert(ROOT / "demo" / "model", repository=folder / "models", name=MODEL, layout="single")
-    with running_fleet(folder / "models", size) as fleet:
+    with running_fleet(folder / "models", *[[MODEL]] * size) as fleet:
         yield fleet, answers(fleet.servers[-1].grpc_url, pictures())
 
 
@@ -156,6 +158,8 @@ def measure(
     problems: list[str] = []
     for protocol in ("grpc", "http"):
         for event in events:
+            if (name, protocol, event) in NOT_PROMISED:
+                continue
             with ExitStack() as stack:
                 proxy = stack.enter_context(RUNNING[name](fleet, folder))
                 url = proxy.grpc_url if protocol == "grpc" else proxy.http_url

