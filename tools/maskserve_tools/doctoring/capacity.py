@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from maskserve_tools.doctoring.entries import ReadEntry
 from maskserve_tools.doctoring.finding import Finding, ok, problem, warning
 from maskserve_tools.doctoring.machine import Machine
-from maskserve_tools.doctoring.workload import mebibytes, memory_estimate, runs_on_gpu, threads
+from maskserve_tools.doctoring.workload import all_threads, mebibytes, memory_estimate, runs_on_gpu, threads_advice
 from maskserve_tools.serving.shared_memory_need import needed_bytes
 
 _TIGHT = 0.8  # the estimate's share of what is free from which on it is called tight
@@ -45,23 +45,20 @@ def check_memory(entries: Sequence[ReadEntry], machine: Machine) -> Finding:
 
 def check_cores(entries: Sequence[ReadEntry], machine: Machine) -> list[Finding]:
     """Whether each model's threads times instances fit the cores: more of them fight, fewer leave cores unused."""
-    cores = [entry for entry in entries if entry.holds_core and not runs_on_gpu(entry)]
-    return [_threads_finding(entry, machine) for entry in cores]
+    return [_threads_finding(entry, machine) for entry in _on_cpu(entries)]
 
 
 def _threads_finding(entry: ReadEntry, machine: Machine) -> Finding:
-    each, instances, cores = threads(entry, machine.cores), entry.instances, machine.usable_cores
-    wanted = each * instances
-    what = f"{entry.name} computes with {instances} x {each} threads (instances x threads) on {cores} cores"
+    wanted, instances, cores = all_threads(entry, machine.cores), entry.instances, machine.usable_cores
+    what = f"{entry.name} computes with {wanted} threads (instances: {instances}) on {cores} cores"
     if wanted > cores:
         limited = machine.usable_cores < machine.cores
         container = f"; the container's limit is not seen by a model that counts {machine.cores}" if limited else ""
         why = "they take the cores from each other and from the other steps, and every request waits longer" + container
-        mend = f"parameter `threads` in its config.pbtxt: {max(1, cores // instances)}, or fewer instances"
-        return warning(what, why, mend)
-    if cores - wanted >= max(1, instances):
-        mend = f"parameter `threads` in its config.pbtxt: {cores // instances}, or more instances"
-        return warning(what, f"{cores - wanted} cores are not used by it", mend)
+        return warning(what, why, f"{threads_advice(entry, cores)}, or fewer instances")
+    if cores - wanted >= instances:
+        why = f"cores that it does not use: {cores - wanted}"
+        return warning(what, why, f"{threads_advice(entry, cores)}, or more instances")
     return ok(what)
 
 
@@ -75,22 +72,42 @@ def check_open_files(machine: Machine) -> Finding:
 
 
 def check_processor(entries: Sequence[ReadEntry], machine: Machine) -> Finding:
-    """Whether the processor has what the engines are fast with, and what a lower precision needs or would bring."""
-    precisions = {str(entry.recorded("engine", "precision")) for entry in entries if entry.holds_core}
-    for precision in sorted(precisions & set(_NATIVE)):
-        if not _NATIVE[precision] & machine.cpu_flags:
-            why = "it is emulated, or computed in fp32, and brings nothing"
-            mend = "convert again with --precision fp32, or serve on a processor that has it"
-            return problem(f"this processor does not compute in {precision}, a model does", why, mend)
+    """Whether the processor has what the engines are fast with, and whether a lower precision would bring more."""
     if "avx2" not in machine.cpu_flags:
         why = "OpenVINO and ONNX Runtime are several times slower without it"
         return warning("this processor has no AVX2", why, "a newer processor, or a virtual machine that passes it on")
-    if _BF16 & machine.cpu_flags and "fp32" in precisions:
+    if _BF16 & machine.cpu_flags and any(_precision(entry) == "fp32" for entry in _on_cpu(entries)):
         return ok(
-            "this processor computes in bf16: `maskserve convert --precision bf16` made models 2 to 3 times faster"
-            " (docs/benchmarks.md); `maskserve verify` says what that costs"
+            "this processor computes in bf16: `maskserve convert --precision bf16` made full-size models 2 to 3 times"
+            " faster (docs/benchmarks.md); `maskserve verify` says what that costs"
         )
     return ok("the processor has AVX2" + (" and AVX-512" if "avx512f" in machine.cpu_flags else ""))
+
+
+def check_precision(entries: Sequence[ReadEntry], machine: Machine) -> list[Finding]:
+    """Whether the processor computes each model in the precision that it was converted for."""
+    cores = _on_cpu(entries)
+    why, mend = "it is emulated, or computed in fp32, and brings nothing", "convert again with --precision fp32"
+    findings = [
+        problem(f"this processor does not compute in {_precision(entry)}, but {entry.name} does", why, mend)
+        for entry in cores
+        if _precision(entry) in _NATIVE and not _NATIVE[_precision(entry)] & machine.cpu_flags
+    ]
+    why = "Triton's OpenVINO backend computes in bfloat16 on every processor that has it, which moves scores"
+    mend = "convert with --engine onnxruntime, or let `maskserve verify` say what it costs"
+    return findings + [
+        warning(f"{entry.name} is not computed in fp32 here, though converted for it", why, mend)
+        for entry in cores
+        if entry.backend == "openvino" and _precision(entry) == "fp32" and _BF16 & machine.cpu_flags
+    ]
+
+
+def _on_cpu(entries: Sequence[ReadEntry]) -> list[ReadEntry]:
+    return [entry for entry in entries if entry.holds_core and not runs_on_gpu(entry)]
+
+
+def _precision(entry: ReadEntry) -> str:
+    return str(entry.recorded("engine", "precision"))
 
 
 def check_gpu(entries: Sequence[ReadEntry], machine: Machine) -> Finding:

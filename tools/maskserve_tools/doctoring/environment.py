@@ -14,7 +14,7 @@ from maskserve_tools.serving.triton_wheel import find_triton_wheel
 
 _PYTHONS = ((3, 10), (3, 12))
 _PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime", "paddle": "paddlepaddle"}
-_SERVER_EXTRA = 'pip install "maskserve[server]"'
+_SERVER_EXTRA = 'pip install "maskserve[embedded]"'
 
 Versions = Callable[[str], str | None]
 
@@ -68,6 +68,21 @@ def check_engines(entries: Sequence[ReadEntry], installed: Versions = installed_
         _engine_finding(entry, str(entry.recorded("engine", "name")), installed)
         for entry in entries
         if entry.holds_core and entry.backend == "python"
+    ]
+
+
+def check_backends(entries: Sequence[ReadEntry]) -> list[Finding]:
+    """Whether the embedded server, where there is one, has the backends that the entries want."""
+    try:
+        backends = find_triton_wheel().root / "backends"
+    except ToolError:
+        return []
+    wanting = [entry for entry in entries if entry.backend != "ensemble" and not (backends / entry.backend).is_dir()]
+    why = "it has the python backend alone, and refuses the whole repository"
+    mend = "run the official container (docker/), or convert the model again without --target"
+    return [
+        warning(f"{entry.name} runs in Triton's {entry.backend} backend, not in `maskserve serve`", why, mend)
+        for entry in wanting
     ]
 
 

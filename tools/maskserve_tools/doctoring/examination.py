@@ -41,10 +41,10 @@ def examine_machine(repository: ReadRepository | None, machine: Machine, *, port
     """
     entries = repository.entries if repository else ()
     findings = [environment.check_python(), environment.check_numpy(), environment.check_embedded_server()]
-    findings += environment.check_engines(entries)
+    findings += [*environment.check_engines(entries), *environment.check_backends(entries)]
     if entries:
         findings += [capacity.check_shared_memory(entries, machine), capacity.check_memory(entries, machine)]
-    findings += capacity.check_cores(entries, machine)
+    findings += [*capacity.check_cores(entries, machine), *capacity.check_precision(entries, machine)]
     findings += [capacity.check_processor(entries, machine), capacity.check_gpu(entries, machine)]
     findings.append(capacity.check_open_files(machine))
     return Section("machine", [*findings, *(ports.check_ports() if ports_matter else [])])

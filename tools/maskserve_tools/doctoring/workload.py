@@ -18,27 +18,37 @@ _STEP = 55 * _MIB
 # An engine keeps the weights as they were read and as it packed them.
 _COPIES_OF_WEIGHTS = 2
 
-# Where the C++ backends of Triton read the threads of one instance from their `parameters`.
-_THREAD_PARAMETERS = {
-    "python": (THREADS,),
-    "onnxruntime": ("intra_op_thread_count",),
-    "openvino": ("INFERENCE_NUM_THREADS", "CPU_THREADS_NUM"),
-}
+# Where the backends read the threads of an instance from, in the `parameters` of a configuration.
+_THREAD_PARAMETERS = {"python": THREADS, "onnxruntime": "intra_op_thread_count", "openvino": "INFERENCE_NUM_THREADS"}
+_SHARED_THREADS = "openvino"  # whose instances have one compiled model, and its threads, among them
 
 
-def threads(entry: ReadEntry, cores: int) -> int:
-    """How many threads one instance of a core computes with.
+def all_threads(entry: ReadEntry, cores: int) -> int:
+    """How many threads the instances of a core compute with, together.
 
     Args:
         entry: holds the core.
-        cores: what the instances share out where the configuration names no number.
+        cores: what an engine, or for the python backend all instances of it, take where no number is configured.
     """
-    parameters = entry.entry.config.parameters
-    for name in _THREAD_PARAMETERS.get(entry.backend, ()):
-        text = parameters[name].string_value if name in parameters else ""
-        if text.isdigit() and int(text):
-            return int(text)
-    return max(1, cores // entry.instances) if entry.backend == "python" else cores
+    parameters, name = entry.entry.config.parameters, thread_parameter(entry)
+    text = parameters[name].string_value if name in parameters else ""
+    configured = int(text) if text.isdigit() else 0
+    if entry.backend == _SHARED_THREADS:
+        return configured or cores
+    if entry.backend == "python" and not configured:
+        return entry.instances * max(1, cores // entry.instances)
+    return entry.instances * (configured or cores)
+
+
+def thread_parameter(entry: ReadEntry) -> str:
+    """The parameter that sets the threads of a core; "" for a backend that has none."""
+    return _THREAD_PARAMETERS.get(entry.backend, "")
+
+
+def threads_advice(entry: ReadEntry, cores: int) -> str:
+    """What to write into a core's configuration so that its instances use `cores`, and no more."""
+    number = cores if entry.backend == _SHARED_THREADS else max(1, cores // entry.instances)
+    return f"{thread_parameter(entry)}: {number} in the parameters of its config.pbtxt"
 
 
 def runs_on_gpu(entry: ReadEntry) -> bool:

@@ -1,0 +1,362 @@
+"""What a running server lacks is found, over servers that answer as Triton does."""
+
+from __future__ import annotations
+
+import http.server
+import ipaddress
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from maskserve import contract
+from maskserve._failures import ServedModel
+from maskserve._transport import parse_url
+from maskserve._wire import ImageRequest, Tensor
+from maskserve.errors import InferenceFailed, ModelNotReady
+from maskserve_tools.doctoring import exposure, health
+from maskserve_tools.doctoring.advisories import ADVISORIES, SAFE_RELEASE, advisories_for, parse_version
+from maskserve_tools.doctoring.examination import examine_server
+from maskserve_tools.doctoring.finding import Level, exit_status, ok, problem, unseen, warning
+from maskserve_tools.doctoring.probe import (
+    LIVE,
+    LOGGING,
+    METADATA,
+    READY,
+    REPOSITORY,
+    SHARED_MEMORY,
+    TRACE,
+    Outcome,
+    Question,
+    Reply,
+    open_probe,
+)
+from tests.tools.doctoring.conftest import levels, only
+
+QUESTIONS = (LIVE, READY, METADATA, REPOSITORY, SHARED_MEMORY, TRACE, LOGGING)
+EMPTY = [
+    Tensor(contract.BOXES, "FP32", (0, 4), b""),
+    Tensor(contract.SCORES, "FP32", (0,), b""),
+    Tensor(contract.LABELS, "INT32", (0,), b""),
+    Tensor(contract.MASKS, "BYTES", (0,), b""),
+    Tensor(contract.MASK_BOXES, "INT32", (0, 4), b""),
+    Tensor(contract.IMAGE_SIZE, "INT32", (2,), b"\x30\0\0\0\x40\0\0\0"),
+]
+OURS = {"parameters": {contract.PARAMETER_CONTRACT: {"string_value": "1"}}}
+GRPC, HTTP = parse_url("grpc://localhost:8001"), parse_url("http://localhost:8000")
+FAR = parse_url("http://triton.example.org:8000")
+
+
+@dataclass
+class FakeProbe:
+    """Answers every question, but for those in `replies`."""
+
+    replies: Mapping[Question, Reply] = field(default_factory=dict)
+
+    def ask(self, question: Question) -> Reply:
+        return self.replies.get(question, Reply(Outcome.ANSWERED, {}))
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class FakeTransport:
+    """A server whose instances answer in turn; those in `dead` do not."""
+
+    configs: Mapping[str, Mapping[str, Any]]
+    answer: Callable[[], Sequence[Tensor]] = lambda: EMPTY
+    instances: int = 1
+    dead: frozenset[int] = frozenset()
+    url: str = "grpc://localhost:8001"
+    asked: int = 0
+
+    def infer(self, model: str, request: ImageRequest) -> Sequence[Tensor]:
+        self.asked += 1
+        assert request.image.startswith(b"\x89PNG")
+        if self.asked % self.instances in self.dead:
+            raise ModelNotReady("Stub process 'seg_0' is not healthy.")
+        return self.answer()
+
+    def model_config(self, model: str) -> Mapping[str, Any]:
+        return self.configs[model]
+
+    def models(self) -> Sequence[ServedModel]:
+        return [ServedModel(name, "READY") for name in self.configs]
+
+    def close(self) -> None:
+        pass
+
+
+def test_versions_are_read() -> None:
+    assert parse_version("2.51.0") == (2, 51, 0)
+    assert parse_version("2.59.1+nv") == (2, 59, 1)
+    assert parse_version("") is None
+
+
+def test_the_table_of_advisories_is_in_order_and_ends_at_the_safe_release() -> None:
+    assert [advisory.fixed for advisory in ADVISORIES] == sorted(advisory.fixed for advisory in ADVISORIES)
+    assert ADVISORIES[-1].release == SAFE_RELEASE
+    holes = [hole for advisory in ADVISORIES for hole in advisory.holes]
+    assert len(holes) == len(set(holes))
+    months = [12 * int(a.release[:2]) + int(a.release[3:]) for a in ADVISORIES]
+    steps = [
+        (month - months[0], a.fixed[1] - ADVISORIES[0].fixed[1]) for month, a in zip(months, ADVISORIES, strict=True)
+    ]
+    assert all(middle == since - (since > 1) for since, middle in steps)  # 25.07 shares its number with 25.06
+
+
+@pytest.mark.parametrize(
+    ("version", "hole", "open_one"),
+    [
+        ((2, 51, 0), "CVE-2025-23319", True),
+        ((2, 59, 0), "CVE-2025-23319", True),
+        ((2, 59, 1), "CVE-2025-23319", False),
+        ((2, 59, 1), "CVE-2025-23316", True),
+        ((2, 60, 0), "CVE-2025-23316", False),
+        ((2, 66, 0), "CVE-2026-24207", True),
+        ((2, 67, 0), "CVE-2026-24207", False),
+    ],
+)
+def test_a_hole_is_open_until_its_release(version: tuple[int, int, int], hole: str, open_one: bool) -> None:
+    assert (hole in {each for advisory in advisories_for(version) for each in advisory.holes}) is open_one
+
+
+def test_holes() -> None:
+    old = exposure.check_holes((2, 51, 0), only_local=False)
+    assert old.level is Level.PROBLEM
+    assert "CVE-2025-23310" in old.why and SAFE_RELEASE in old.mend
+    assert exposure.check_holes((2, 51, 0), only_local=True).level is Level.WARNING
+    assert "CVE-2026-16497" in exposure.check_holes((2, 70, 0), only_local=False).why
+    assert exposure.check_holes((2, 71, 0), only_local=False).level is Level.OK
+    assert "does not tell" in exposure.check_holes(None, only_local=False).what
+
+
+def test_apis_that_answer_without_a_key_are_found() -> None:
+    findings = exposure.check_apis(FakeProbe(), GRPC)
+    assert levels(findings) == {Level.WARNING}
+    assert ["--grpc-restricted-protocol=shared-memory:" in finding.mend for finding in findings].count(True) == 1
+    assert all("--http-restricted-api=" in finding.mend for finding in exposure.check_apis(FakeProbe(), HTTP))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.NO])
+def test_apis_that_do_not_answer_are_well(outcome: Outcome) -> None:
+    closed = FakeProbe(dict.fromkeys((REPOSITORY, SHARED_MEMORY, TRACE, LOGGING), Reply(outcome)))
+    assert levels(exposure.check_apis(closed, GRPC)) == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "level"),
+    [(("127.0.0.1",), "ok"), (("127.0.0.1", "::1"), "ok"), (("0.0.0.0",), "warning"), (("::1", "10.0.0.7"), "warning")],
+)
+def test_addresses(addresses: tuple[str, ...], level: str) -> None:
+    listening = [ipaddress.ip_address(address) for address in addresses]
+    assert only(exposure.check_addresses(HTTP, listening)).level is Level(level)
+
+
+def test_addresses_of_other_machines_are_not_seen() -> None:
+    assert exposure.check_addresses(FAR, [ipaddress.ip_address("0.0.0.0")]) == []
+    assert exposure.check_addresses(HTTP, []) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "level"),
+    [
+        ("http://10.0.0.7", "warning"),
+        ("grpc://triton", "warning"),
+        ("grpc://[::1]:8001", "ok"),
+        ("http://127.0.0.9", "ok"),
+        ("https://10.0.0.7", "ok"),
+        ("grpcs://triton", "ok"),
+    ],
+)
+def test_encryption(url: str, level: str) -> None:
+    assert exposure.check_encryption(parse_url(url)).level is Level(level)
+
+
+def test_the_size_of_requests() -> None:
+    assert exposure.check_request_size((2, 51, 0), HTTP).level is Level.WARNING
+    assert exposure.check_request_size((2, 62, 0), HTTP).level is Level.OK
+    assert exposure.check_request_size((2, 51, 0), GRPC).level is Level.OK
+
+
+def test_reachable_and_ready() -> None:
+    assert health.check_reachable(FakeProbe(), "x").level is Level.OK
+    assert health.check_reachable(FakeProbe({LIVE: Reply(Outcome.NOBODY)}), "x").level is Level.UNSEEN
+    assert health.check_reachable(FakeProbe({LIVE: Reply(Outcome.NO)}), "x").level is Level.PROBLEM
+    assert health.check_ready(FakeProbe()).level is Level.OK
+    assert health.check_ready(FakeProbe({READY: Reply(Outcome.REFUSED)})).level is Level.OK
+    assert health.check_ready(FakeProbe({READY: Reply(Outcome.NO)})).level is Level.PROBLEM
+
+
+def test_loaded_models() -> None:
+    ready, broken = ServedModel("a", "READY"), ServedModel("b", "UNAVAILABLE", "no weights")
+    assert health.check_loaded([ready, ServedModel("c", "UNAVAILABLE", "unloaded")]) == []
+    assert only(health.check_loaded([ready, broken])).why == "no weights"
+    assert only(health.check_loaded([])).level is Level.PROBLEM
+
+
+def test_a_model_that_answers_is_well() -> None:
+    transport = FakeTransport({"seg": OURS})
+    assert health.check_answers(transport, "seg").level is Level.OK
+    assert transport.asked == 1
+
+
+def test_a_model_of_somebody_else_is_not_tried() -> None:
+    transport = FakeTransport({"resnet": {}})
+    assert health.check_answers(transport, "resnet").level is Level.OK
+    assert transport.asked == 0
+
+
+def test_a_dead_stub_is_found_among_several() -> None:
+    ensemble = {**OURS, "ensemble_scheduling": {"step": [{"model_name": "seg.core"}]}}
+    configs = {"seg": ensemble, "seg.core": {"instance_group": [{"count": 3}]}}
+    assert health.check_answers(FakeTransport(configs, instances=3), "seg").level is Level.OK
+    finding = health.check_answers(FakeTransport(configs, instances=3, dead=frozenset({0})), "seg")
+    assert finding.level is Level.PROBLEM
+    assert "restart the server" in finding.mend
+
+
+@pytest.mark.parametrize("fault", ["error", "incomplete"])
+def test_a_model_that_fails_is_found(fault: str) -> None:
+    def failing() -> Sequence[Tensor]:
+        if fault == "error":
+            raise InferenceFailed("out of memory")
+        return EMPTY[:1]
+
+    finding = health.check_answers(FakeTransport({"seg": OURS}, answer=failing), "seg")
+    assert finding.level is Level.PROBLEM and "test picture" in finding.what
+
+
+def test_the_exit_status() -> None:
+    well, odd, bad = ok("a"), warning("b", "", ""), problem("c", "", "")
+    assert exit_status([well, odd], strict=False) == 0
+    assert exit_status([well, odd], strict=True) == 1
+    assert exit_status([well, odd, bad], strict=False) == 1
+    assert exit_status([bad, unseen("d", "", "")], strict=False) == 2
+
+
+@dataclass
+class Triton:
+    """A server that answers every status call, but for `refused` APIs; it counts what is asked."""
+
+    refused: frozenset[str] = frozenset()
+    ready: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    def outcome(self, question: Question) -> Outcome:
+        self.asked.append(question.api)
+        if question.api in self.refused:
+            return Outcome.REFUSED
+        return Outcome.NO if question == READY and not self.ready else Outcome.ANSWERED
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    triton: Triton
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/metrics":
+            return self.reply(200, 'nv_inference_count{model="seg",version="1"} 3\n')
+        matching = [q for q in QUESTIONS if (q.method, q.path) == (self.command, self.path)]
+        outcome = self.triton.outcome(matching[0]) if matching else Outcome.NO
+        status = {Outcome.ANSWERED: 200, Outcome.REFUSED: 403, Outcome.NO: 400}[outcome]
+        content = {"/v2": {"version": "2.71.0"}, "/v2/repository/index": []}
+        self.reply(status, json.dumps(content[self.path]) if self.path in content else "")
+
+    do_GET = do_POST = answer
+
+    def reply(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def over_http() -> Iterator[tuple[str, Triton]]:
+    triton = Triton()
+    handler = type("BoundHandler", (Handler,), {"triton": triton})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", triton
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def over_grpc() -> Iterator[tuple[str, Triton]]:
+    import grpc
+    from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+    triton = Triton()
+
+    def method(question: Question) -> Callable[[Any, Any], Any]:
+        def answer(request: Any, context: Any) -> Any:
+            assert not request.ListFields()  # a field would set something
+            outcome = triton.outcome(question)
+            if outcome is Outcome.REFUSED:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'triton-x'")
+            fields = {"ServerLive": {"live": True}, "ServerReady": {"ready": outcome is Outcome.ANSWERED}}
+            fields["ServerMetadata"] = {"version": "2.71.0"}
+            return getattr(service_pb2, f"{question.call}Response")(**fields.get(question.call, {}))
+
+        return answer
+
+    servicer = service_pb2_grpc.GRPCInferenceServiceServicer()
+    for question in QUESTIONS:
+        setattr(servicer, question.call, method(question))
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"grpc://127.0.0.1:{port}", triton
+    server.stop(None).wait()
+
+
+@pytest.fixture(params=["http", "grpc"])
+def patient(request: pytest.FixtureRequest) -> tuple[str, Triton]:
+    """A server's URL, and the server."""
+    made: tuple[str, Triton] = request.getfixturevalue(f"over_{request.param}")
+    return made
+
+
+def test_every_question_is_answered_over_both_protocols(patient: tuple[str, Triton]) -> None:
+    probe = open_probe(parse_url(patient[0]))
+    assert {question: probe.ask(question).outcome for question in QUESTIONS} == dict.fromkeys(
+        QUESTIONS, Outcome.ANSWERED
+    )
+    assert exposure.server_version(probe) == (2, 71, 0)
+    probe.close()
+
+
+def test_a_server_that_keeps_its_models_secret_wants_them_named(patient: tuple[str, Triton]) -> None:
+    url, triton = patient
+    triton.refused = frozenset({"model-repository", "shared-memory", "trace", "logging"})
+    triton.ready = False
+    found = {finding.what: finding.level for finding in examine_server(parse_url(url), [], url, 5).findings}
+    assert found["it calls itself not ready"] is Level.PROBLEM
+    assert found["its models are not known"] is Level.UNSEEN
+    assert len([what for what in found if "wants a key" in what]) == 4
+
+
+def test_nobody_there_ends_the_examination() -> None:
+    for url in ("http://127.0.0.1:1", "grpc://127.0.0.1:1"):
+        assert only(list(examine_server(parse_url(url), [], None, 5).findings)).level is Level.UNSEEN
+
+
+def test_metrics(over_http: tuple[str, Triton]) -> None:
+    url = f"{over_http[0]}/metrics"
+    check = exposure.check_metrics
+    assert check(url, ["seg"], only_local=True, timeout=5).level is Level.OK
+    assert check(url, ["seg"], only_local=False, timeout=5).level is Level.WARNING
+    assert "not this server's" in check(url, ["other"], only_local=True, timeout=5).what
+    assert "no metrics" in check("http://127.0.0.1:1/metrics", ["seg"], only_local=True, timeout=5).what
