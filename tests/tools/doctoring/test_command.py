@@ -97,6 +97,14 @@ def test_a_healthy_server_has_no_problem(patient: Server, protocol: str, capsys:
     assert doctor(capsys, "--url", url, "--strict")[0] == 1
 
 
+def test_the_models_of_a_repository_are_tried(patient: Server, clinic: Clinic, capsys: Captured) -> None:
+    status, findings = doctor(capsys, str(clinic.path), "--url", patient.grpc_url)
+    assert status == 1
+    assert of_level(findings, "problem", "server") == ["seg fails at a test picture"]
+    (why,) = [finding["why"] for finding in findings if finding["what"] == "seg fails at a test picture"]
+    assert f"it has {DEMO}-single" in why
+
+
 def test_a_dead_stub_is_found_though_the_server_calls_itself_ready(patient: Server, capsys: Captured) -> None:
     stubs = [process.pid for process in session.members(patient.pid) if process.pid != patient.pid]
     assert stubs

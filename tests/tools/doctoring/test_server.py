@@ -197,6 +197,8 @@ def test_loaded_models() -> None:
     ready, broken = ServedModel("a", "READY"), ServedModel("b", "UNAVAILABLE", "no weights")
     assert health.check_loaded([ready, ServedModel("c", "UNAVAILABLE", "unloaded")]) == []
     assert only(health.check_loaded([ready, broken])).why == "no weights"
+    assert only(health.check_loaded([ready, broken])).level is Level.PROBLEM
+    assert only(health.check_loaded([ready, ServedModel("d", "")])).level is Level.WARNING
     assert only(health.check_loaded([])).level is Level.PROBLEM
 
 

@@ -57,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("repository", nargs="?", type=Path, metavar="REPOSITORY", help="the model repository that is to be served")
     add("--url", help="a running server, such as grpc://localhost:8001 or http://localhost:8000")
     add("--model", action="append", dest="models", default=[], metavar="NAME",
-        help="try this model of the server; may be repeated (default: all that it lists)")  # fmt: skip
+        help="try this model of the server; may be repeated (default: REPOSITORY's, or all that it lists)")  # fmt: skip
     add("--metrics-url", metavar="URL", help="the server's metrics (default: port 8002, /metrics)")
     add("--ca-file", metavar="FILE", help="certificate authorities to trust for grpcs:// and https://")
     add("--timeout", type=float, default=60.0, metavar="S", help="seconds a model has for a test picture (default 60)")
@@ -75,7 +75,10 @@ def run(args: argparse.Namespace) -> int:
     from maskserve_tools.doctoring.finding import exit_status
 
     sections = examine(args)
-    print(_as_json(sections)) if args.json else _print(sections)
+    if args.json:
+        print(_as_json(sections))
+    else:
+        _print(sections)
     return exit_status([finding for section in sections for finding in section.findings], strict=args.strict)
 
 
@@ -85,15 +88,16 @@ def examine(args: argparse.Namespace) -> list[Section]:
     from maskserve_tools.doctoring import examination
     from maskserve_tools.doctoring.machine import Machine
 
-    sections = []
+    sections, models = [], args.models
     endpoint = replace(parse_url(args.url), ca_file=args.ca_file) if args.url else None
     path = args.repository or (_DEFAULT if endpoint is None and _DEFAULT.is_dir() else None)
     if path is not None or endpoint is None:
         repository, section = examination.read_or_say(path) if path is not None else (None, None)
         sections.append(examination.examine_machine(repository, Machine.look(), ports_matter=endpoint is None))
         sections += [section] if section is not None else []
+        models = models or (repository.models if repository is not None else [])
     if endpoint is not None:
-        sections.append(examination.examine_server(endpoint, args.models, args.metrics_url, args.timeout))
+        sections.append(examination.examine_server(endpoint, models, args.metrics_url, args.timeout))
     return sections
 
 

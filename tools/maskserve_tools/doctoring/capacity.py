@@ -116,7 +116,7 @@ def check_gpu(entries: Sequence[ReadEntry], machine: Machine) -> Finding:
     if wanting and not machine.gpus:
         why = "Triton does not load a model whose instance group is KIND_GPU where it sees none"
         mend = "docker run --gpus=all (with the NVIDIA Container Toolkit), or convert for the CPU"
-        return problem(f"no GPU can be seen, but {', '.join(wanting)} want one", why, mend)
+        return problem(f"no GPU can be seen, and there are models for one: {', '.join(wanting)}", why, mend)
     if machine.gpus and entries and not wanting:
         mend = "convert with a target for the GPU; see `maskserve convert --help`"
         return warning(f"GPUs that can be seen: {machine.gpus}", "no model in the repository uses one", mend)

@@ -82,9 +82,9 @@ class ReadRepository:
     findings: Sequence[Finding] = field(default=())
 
     @property
-    def ours(self) -> Sequence[ReadEntry]:
-        """The entries that `maskserve convert` wrote."""
-        return [entry for entry in self.entries if entry.provenance is not None]
+    def models(self) -> list[str]:
+        """The names of the models that clients call."""
+        return [entry.name for entry in self.entries if entry.entry.takes_pictures]
 
 
 def read_entries(repository: Path) -> ReadRepository:

@@ -116,7 +116,7 @@ def _examine_models(probe: Probe, transport: Transport, models: Sequence[str]) -
         except ServerError as error:
             findings.append(unseen("the list of its models cannot be read", error.message, "see its log"))
     elif not models:
-        findings.append(exposure.hidden_models())
+        findings.append(health.hidden_models())
     names = list(models) or health.models_to_try(served)
     return [model.name for model in served] or names, [
         *findings, *(health.check_answers(transport, name) for name in names)

@@ -16,7 +16,7 @@ from maskserve_tools.doctoring.advisories import (
     advisories_for,
     parse_version,
 )
-from maskserve_tools.doctoring.finding import Finding, ok, problem, unseen, warning
+from maskserve_tools.doctoring.finding import Finding, ok, problem, warning
 from maskserve_tools.doctoring.ports import Address
 from maskserve_tools.doctoring.probe import (
     LOGGING,
@@ -159,9 +159,3 @@ def check_metrics(url: str, models: Iterable[str], *, only_local: bool, timeout:
         return ok(f"metrics at {url}")
     why = "whoever reaches them learns the models' names, their errors and how busy they are"
     return warning(f"metrics at {url} are open", why, "--metrics-address=127.0.0.1, or a firewall")
-
-
-def hidden_models() -> Finding:
-    """There is no list of models to try, and none were named."""
-    why = "the server keeps its list of models to those with a key, so none was tried"
-    return unseen("its models are not known", why, "name them with --model")

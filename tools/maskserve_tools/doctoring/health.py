@@ -10,7 +10,7 @@ from maskserve._failures import ServedModel, entry_points
 from maskserve._transport import Transport
 from maskserve._wire import ImageRequest, read_answer
 from maskserve.errors import MaskserveError, ModelNotReady
-from maskserve_tools.doctoring.finding import Finding, ok, problem, unseen
+from maskserve_tools.doctoring.finding import Finding, ok, problem, unseen, warning
 from maskserve_tools.doctoring.probe import LIVE, READY, Outcome, Probe
 from maskserve_tools.serving.canary import canary_picture
 
@@ -44,11 +44,20 @@ def check_loaded(served: Sequence[ServedModel]) -> list[Finding]:
     """Whether each model in the server's repository is loaded."""
     if not served:
         return [problem("it has no model", "every request fails", "check --model-repository, and its log")]
+    silent = "nobody asked for it (--model-control-mode=explicit), or its config.pbtxt cannot be read"
     return [
-        problem(f"{model.name} is {model.state or 'not loaded'}", model.reason or "no reason given", "see its log")
+        problem(f"{model.name} is {model.state}", model.reason or "no reason given", "see its log")
+        if model.state
+        else warning(f"{model.name} is not loaded", silent, "load it, mend it, or move it out of the repository")
         for model in served
         if model.state != "READY" and model.reason != "unloaded"
     ]
+
+
+def hidden_models() -> Finding:
+    """There is no list of models to try, and none were named."""
+    why = "the server keeps its list of models to those with a key, so none was tried"
+    return unseen("its models are not known", why, "name them with --model, or name the REPOSITORY that it serves")
 
 
 def check_answers(transport: Transport, model: str) -> Finding:
