@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.request
 from collections.abc import Mapping
 
-from prometheus_client.parser import text_string_to_metric_families
+import pytest
 
 Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -17,5 +17,7 @@ def scrape(url: str) -> Series:
 
 
 def parse(text: str) -> Series:
-    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    """Read an exposition."""
+    parser = pytest.importorskip("prometheus_client.parser", reason="reading metrics needs maskserve[gateway]")
+    samples = [sample for family in parser.text_string_to_metric_families(text) for sample in family.samples]
     return {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}

@@ -14,8 +14,6 @@ from maskserve.errors import InvalidImage, InvalidParameter, UnsupportedFormat
 from maskserve_server import metrics
 from maskserve_server.metrics import Metrics
 from tests.conftest import DEMO
-
-pytest.importorskip("prometheus_client", reason="reading metrics needs maskserve[gateway]")
 from tests.docker.scraping import scrape
 
 if TYPE_CHECKING:
