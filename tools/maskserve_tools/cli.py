@@ -20,6 +20,7 @@ COMMANDS = (
     "verify",
     "perf_data",
     "doctor",
+    "batch",
 )
 
 _EPILOG = """\
