@@ -23,7 +23,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 _EPILOG = """\
 The same photos go through Paddle Inference on the original folder, with PaddleX's own arithmetic, and through the
 server. Equal means: the same instances, scores within 0.001, boxes within 0.5 px, masks with an intersection over
-union of at least 0.995 each and 0.999 in the median, where up to two pixels do not count. The exit status is 0 when
+union of at least 0.995 each (up to two pixels do not count), 0.999 in the median of all. The exit status is 0 when
 every photo is equal, 1 when not; then the last line says what the differences come to, which for a conversion to bf16
 or fp16 is what the speed costs.
 
