@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskserve._files import replacing
 from maskserve.errors import InputError
 from maskserve_tools.bulk.reading import Listing
 from maskserve_tools.bulk.resuming import agreed_layout, claimed, remainder, remove_scratch
@@ -111,7 +112,11 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_scratch_files_are_removed_and_whole_ones_are_not(tmp_path: Path) -> None:
-    for name in (".0123.parquet", "files-000000.parquet"):
+    with pytest.raises(RuntimeError), replacing(tmp_path / "files-000001.parquet") as scratch:
+        scratch.touch()
+        raise RuntimeError
+    left = {".notes", "files-000000.parquet"}
+    for name in (scratch.name, *left):  # what a kill leaves, and others
         (tmp_path / name).touch()
     remove_scratch(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["files-000000.parquet"]
+    assert {path.name for path in tmp_path.iterdir()} == left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from maskserve_tools.bulk.shards import Shard
 
 _MANIFEST, _LOCK = "_maskserve.json", ".lock"
+_SCRATCH = re.compile(r"\.[0-9a-f]{32}\.\w+")  # as `replacing` names them
 
 
 @dataclass(slots=True)
@@ -101,7 +103,7 @@ def _earlier_layout(path: Path, made_with: Mapping[str, Any]) -> Layout:
 def remove_scratch(folder: Path) -> None:
     """Remove the half-written files of runs that were killed."""
     for path in folder.glob(".*"):
-        if path.name != _LOCK and path.is_file():
+        if _SCRATCH.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 

@@ -7,13 +7,13 @@ import os
 import time
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maskserve.errors import InferenceFailed, InvalidParameter, ToolError, from_wire
 from maskserve_tools.bulk.segmenting import Report, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from maskserve_tools.bulk.segmenting import Job
     from maskserve_tools.bulk.shards import Shard
@@ -117,7 +117,7 @@ class Progress:
         every: seconds.
     """
 
-    def __init__(self, todo: int, done: int, failed: int, write: Any, every: float) -> None:
+    def __init__(self, todo: int, done: int, failed: int, write: Callable[[str], None], every: float) -> None:
         self.todo, self.before, self.failed = todo, done, failed
         self.done = 0
         self._write, self._every = write, every
