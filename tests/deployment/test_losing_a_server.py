@@ -44,10 +44,23 @@ def test_what_a_server_says_of_a_request_comes_through(proxy: Proxy) -> None:
             list(pipeline.predict(pictures()[0]))
 
 
+def urls_with_a_status(proxy: Proxy) -> list[str]:
+    """Those at which it reads what a server says of a request: HAProxy knows nothing of gRPC's."""
+    return [proxy.http_url, *([proxy.grpc_url] if isinstance(proxy, Envoy) else [])]
+
+
+def test_a_large_request_is_asked_again(proxy: Proxy) -> None:
+    """It was kept as a whole, and not passed on while it came in."""
+    for url in urls_with_a_status(proxy):
+        before = proxy.retries()
+        with create_pipeline("nobody", url=url, retries=0) as pipeline, pytest.raises(ModelNotFound):
+            list(pipeline.predict(pictures()[-1]))
+        assert proxy.retries() > before
+
+
 def test_a_model_that_one_server_has_is_found_there(proxy: Proxy) -> None:
     """As while servers get a new model, one after another."""
-    urls = [proxy.http_url, *([proxy.grpc_url] if isinstance(proxy, Envoy) else [])]
-    for url in urls:
+    for url in urls_with_a_status(proxy):
         before = proxy.retries()
         with create_pipeline(DEMO, url=url, retries=0, threshold=0.1, concurrency=1) as pipeline:
             results = list(pipeline.predict(pictures()[:1] * 8))
