@@ -10,25 +10,32 @@ import argparse
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from maskserve.errors import ToolError
 from maskserve_tools.serving.canary import HttpEndpoint, send_test_picture
-from maskserve_tools.serving.repository import read_repository
+from maskserve_tools.serving.repository import python_instances, read_repository
 
 
 def check(repository: Path, port: int, timeout: float) -> None:
-    """Send a picture to each model.
+    """Send pictures to each model at once, as many as one of its steps has instances: a single one has died, perhaps.
 
     Raises:
         ToolError: a model failed, or none takes pictures.
         OSError: the server does not answer.
     """
-    entries = [entry for entry in read_repository(repository) if entry.takes_pictures]
-    if not entries:
+    entries = read_repository(repository)
+    asked = [entry for entry in entries if entry.takes_pictures]
+    if not asked:
         raise ToolError(f"no model in {repository} takes pictures")
-    for entry in entries:
-        send_test_picture(HttpEndpoint("127.0.0.1", port), entry, timeout=timeout)
+    instances = {entry.name: count for entry, count in python_instances(entries)}
+    send = partial(send_test_picture, HttpEndpoint("127.0.0.1", port), timeout=timeout)
+    for entry in asked:
+        width = max(instances.get(name, 1) for name in (entry.name, *entry.steps))
+        with ThreadPoolExecutor(width) as threads:
+            list(threads.map(send, [entry] * width))
 
 
 def remember_failure(memory: Path) -> int:
