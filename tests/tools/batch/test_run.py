@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,20 @@ if TYPE_CHECKING:
     from maskserve_tools.serving import Server
 
 KEEPER = "maskserve_tools.bulk.keeper"
-Command = Callable[..., "subprocess.Popen[str]"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A process of the command, and the file that has its standard error."""
+
+    process: subprocess.Popen[bytes]
+    told: Path
+
+    def finished(self) -> tuple[int, str]:
+        return self.process.wait(timeout=300), self.told.read_text()
+
+
+Command = Callable[..., Run]
 
 
 @pytest.fixture
@@ -38,24 +52,19 @@ def batch(tmp_path: Path) -> Iterator[Command]:
         pytest.importorskip(module, reason=f"`maskserve batch` needs {module}", exc_type=ImportError)
     search = os.pathsep.join(entry for entry in sys.path if entry)
     environment = {**os.environ, "PYTHONPATH": search, "MASKSERVE_CACHE": str(tmp_path / "cache")}
-    started: list[subprocess.Popen[str]] = []
+    started: list[Run] = []
 
-    def start(*arguments: object) -> subprocess.Popen[str]:
+    def start(*arguments: object) -> Run:
         command = [sys.executable, "-W", "ignore", "-m", "maskserve_tools.cli", "batch", *map(str, arguments)]
-        process = subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE)
-        started.append(process)
-        return process
+        told = tmp_path / f"told-{len(started)}.txt"
+        with told.open("w") as file:  # no pipe: what Ray leaves behind for a moment would keep it open
+            started.append(Run(subprocess.Popen(command, env=environment, stderr=file), told))
+        return started[-1]
 
     yield start
-    for process in started:
-        with suppress(ProcessLookupError):
-            process.kill()
-        process.communicate()
-
-
-def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
-    _, told = process.communicate(timeout=300)
-    return process.returncode, told
+    for run in started:
+        run.process.kill()
+        run.process.wait()
 
 
 def one_by_one(album: Path, url: str) -> dict[str, Row]:
@@ -74,7 +83,7 @@ def test_the_rows_are_those_of_the_client_and_a_broken_photo_is_one(
 ) -> None:
     out = tmp_path / "out"
     arguments = (album, "--to", out, "--pipeline", DEMO, "--url", server.grpc_url, "--url", server.http_url)
-    status, told = finished(batch(*arguments, "--workers", 2))
+    status, told = batch(*arguments, "--workers", 2).finished()
     assert status == 1, told
     kind = FORMATS["parquet"]
     rows = [row for path in out.glob("*.parquet") for row in kind.read(path)]
@@ -85,11 +94,11 @@ def test_the_rows_are_those_of_the_client_and_a_broken_photo_is_one(
 
     written = {path: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
     (album / "broken.jpg").write_bytes((album / "00.jpg").read_bytes())
-    status, told = finished(batch(*arguments))
+    status, told = batch(*arguments).finished()
     assert (status, "12 done before, 0 to do" in told) == (1, True), told
     assert {path: path.stat().st_mtime_ns for path in out.glob("*.parquet")} == written
 
-    status, told = finished(batch(*arguments, "--retry-errors"))
+    status, told = batch(*arguments, "--retry-errors").finished()
     assert (status, "11 done before, 1 to do" in told) == (0, True), told
     rows = [row for path in out.glob("*.parquet") for row in kind.read(path)]
     assert {row["id"]: row for row in rows} == one_by_one(album, server.grpc_url)
@@ -102,20 +111,20 @@ def test_killed_in_the_middle_and_run_again_each_photo_has_one_row(
         (album / f"more-{number}.jpg").write_bytes((album / "00.jpg").read_bytes())
     out = tmp_path / "out"
     arguments = (album, "--to", out, "--pipeline", DEMO, "--url", server.grpc_url, "--format", "ndjson")
-    process = batch(*arguments)
+    process = batch(*arguments).process
     while process.poll() is None and not list(out.glob("files-*.ndjson")):
         time.sleep(0.05)
     process.kill()
-    process.communicate()
+    process.wait()
     assert 0 < len(ndjson_rows(out)) < 72
-    status, told = finished(batch(*arguments))
+    status, told = batch(*arguments).finished()
     assert status == 1, told
     assert Counter(row["id"] for row in ndjson_rows(out)) == Counter(map(str, album.rglob("*.jpg")))
 
 
 def test_a_server_that_is_not_there_ends_the_run(batch: Command, album: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    status, told = finished(batch(album, "--to", out, "--url", "grpc://127.0.0.1:1"))
+    status, told = batch(album, "--to", out, "--url", "grpc://127.0.0.1:1").finished()
     assert status == 1
     assert "no server answers at grpc://127.0.0.1:1" in told
     assert "Traceback" not in told
@@ -129,14 +138,14 @@ def test_an_embedded_server_ends_with_the_run(
     pytest.importorskip("pytriton", reason="an embedded server needs nvidia-pytriton", exc_type=ImportError)
     pytest.importorskip("paddle2onnx", reason="converting needs paddle2onnx", exc_type=ImportError)
     out, model = tmp_path / "out", own_copy(demo_model, tmp_path)
-    process = batch(album, "--to", out, "--format", "ndjson", "--embedded", model)
+    run = batch(album, "--to", out, "--format", "ndjson", "--embedded", model)
     seen: set[psutil.Process] = set()
-    while process.poll() is None and not is_serving(seen):
+    while run.process.poll() is None and not is_serving(seen):
         seen |= kept(model)
         time.sleep(0.05)
     if isinstance(end, signal.Signals):
-        process.send_signal(end)
-    status, told = finished(process)
+        run.process.send_signal(end)
+    status, told = run.finished()
     expected = {"in order": 1, signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
     assert status == expected[end], told
     assert end != "in order" or len(ndjson_rows(out)) == 12
