@@ -128,7 +128,7 @@ def serve(
         verbose: whether a stream gets all of it.
 
     Raises:
-        ToolError: the extra `server` is not installed, the environment does not fit, the repository or a model in it
+        ToolError: the extra `embedded` is not installed, the environment does not fit, the repository or a model in it
             is broken, a port is in use, /dev/shm is too small, or the models were not ready in time.
     """
     if not ready_timeout > 0:
