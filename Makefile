@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One stamp for the environment: made anew when the dependencies change.
 READY := $(VENV)/.ready
 
-.PHONY: demo test check clients verify-all format clean help
+.PHONY: demo test check clients verify-all verify-deployment format clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -34,6 +34,9 @@ check: $(READY)  ## run the checks only
 clients: $(READY)  ## run the REST service's clients in seven languages (installs their runtimes, on Debian)
 	tests/clients/install_runtimes.sh
 	$(BIN)/python -m pytest tests/clients tests/kserve
+
+verify-deployment: $(READY)  ## lose servers behind Envoy and HAProxy under load, and count (15 minutes)
+	$(BIN)/python -W ignore -m tests.deployment.verify
 
 # The folders of Paddle models, and a directory of photos; without MODELS the fifteen official ones are fetched.
 MODELS ?=
