@@ -275,7 +275,7 @@ class TestEnvironment:
 
     def test_the_missing_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-        with pytest.raises(ToolError, match=r'pip install "maskserve\[server\]"'):
+        with pytest.raises(ToolError, match=r'pip install "maskserve\[embedded\]"'):
             triton_wheel.find_triton_wheel()
 
     def test_another_layout_of_the_wheel_is_refused(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
