@@ -107,7 +107,7 @@ def check_source(entry: Path, source: Path) -> None:
 class ReferenceProcess:
     """Paddle on the original folder, in a process of its own: a large photo can take more memory than there is.
 
-    It may take most of the memory that is free when it starts, so that it dies before the system has to choose whom
+    It may take six tenths of the memory that is free when it starts, so that it dies before the system has to choose whom
     to kill.
 
     Args:
@@ -192,12 +192,12 @@ def _change_a_pixel(image: npt.NDArray[np.uint8], number: int) -> None:
 
 
 def _limit_memory() -> None:
-    """Let this process take nine tenths of the memory that is free now, on top of what it has."""
+    """Let this process take six tenths of the memory that is free now, on top of what it has: the server needs some, too."""
     kilobytes = {
         name: int(value.split()[0])
         for path in ("/proc/meminfo", "/proc/self/status")
         for name, _, value in (line.partition(":") for line in Path(path).read_text().splitlines())
         if value.strip().endswith("kB")
     }
-    limit = int(1024 * (kilobytes["VmSize"] + 0.9 * kilobytes["MemAvailable"]))
+    limit = int(1024 * (kilobytes["VmSize"] + 0.6 * kilobytes["MemAvailable"]))
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
