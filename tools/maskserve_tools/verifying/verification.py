@@ -107,8 +107,8 @@ def check_source(entry: Path, source: Path) -> None:
 class ReferenceProcess:
     """Paddle on the original folder, in a process of its own: a large photo can take more memory than there is.
 
-    It may take six tenths of the memory that is free when it starts, so that it dies before the system has to choose whom
-    to kill.
+    It may take six tenths of the memory that is free when it starts, so that it dies before the system has to choose
+    whom to kill.
 
     Args:
         source: the Paddle inference folder.
@@ -192,7 +192,7 @@ def _change_a_pixel(image: npt.NDArray[np.uint8], number: int) -> None:
 
 
 def _limit_memory() -> None:
-    """Let this process take six tenths of the memory that is free now, on top of what it has: the server needs some, too."""
+    """Let this process take six tenths of the memory that is free now, on top of what it has."""
     kilobytes = {
         name: int(value.split()[0])
         for path in ("/proc/meminfo", "/proc/self/status")
