@@ -180,6 +180,6 @@ def test_a_command_line_for_paddlex_is_a_prediction(tmp_path: Path, capsys: pyte
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for command in cli.COMMANDS:
         with pytest.raises(SystemExit) as ended:
-            cli.main([command, "--help"])
+            cli.main([command.replace("_", "-"), "--help"])
         assert ended.value.code == 0
         assert "usage: maskserve" in capsys.readouterr().out

@@ -21,7 +21,7 @@ from maskserve_tools.converting.blueprint import Blueprint
 from maskserve_tools.converting.child import run_module
 from maskserve_tools.converting.container_core import container_core
 from maskserve_tools.converting.cores import Core, Report, make_core, need
-from maskserve_tools.converting.paddle_folder import PaddleFolder
+from maskserve_tools.converting.paddle_folder import PaddleFolder, sha256
 from maskserve_tools.converting.program.pir import Program
 from maskserve_tools.converting.targets import Container
 from maskserve_tools.options import ENGINES, LAYOUTS, PRECISIONS, TARGETS
@@ -116,7 +116,8 @@ def _program(folder: PaddleFolder, scratch: Path) -> Program:
 
 def _write(blueprint: Blueprint, core: Core, target: Path, layout: str, report: Report) -> Conversion:
     spec = blueprint.spec(core.engine, core.precision)
-    provenance = _provenance(blueprint, core, layout)
+    digests = {"core": {"sha256": {file.name: sha256(file) for file in core.files}}}
+    provenance = _provenance(blueprint, core, layout, digests)
     built = entries.build(spec, blueprint.outputs, core.files, layout=layout, provenance=provenance)
     return _finish(blueprint, core, built, target, report)
 
@@ -146,7 +147,7 @@ def _finish(
     return Conversion(blueprint.name, tuple(written), blueprint.points.family, core.engine, core.reason)
 
 
-def _provenance(blueprint: Blueprint, core: Core, layout: str, more: Mapping[str, str] | None = None) -> str:
+def _provenance(blueprint: Blueprint, core: Core, layout: str, more: Mapping[str, Any] | None = None) -> str:
     """Where an entry came from; without times or machine names, so that converting again gives the same bytes."""
     folder, points = blueprint.folder, blueprint.points
     packages = ("maskserve", "paddlepaddle", "paddle2onnx", _PACKAGES[core.engine])
