@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One stamp for the environment: made anew when the dependencies change.
 READY := $(VENV)/.ready
 
-.PHONY: demo test check clients verify-all verify-deployment format clean help
+.PHONY: demo test check clients verify-all test-batch verify-deployment format clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -34,6 +34,10 @@ check: $(READY)  ## run the checks only
 clients: $(READY)  ## run the REST service's clients in seven languages (installs their runtimes, on Debian)
 	tests/clients/install_runtimes.sh
 	$(BIN)/python -m pytest tests/clients tests/kserve
+
+test-batch: $(READY)  ## run the tests of `maskserve batch` (installs Ray and pyarrow)
+	$(BIN)/python -m pip install --quiet --editable ".[batch]"
+	$(BIN)/python -m pytest tests/tools/batch
 
 verify-deployment: $(READY)  ## lose servers behind Envoy and HAProxy under load, and count (15 minutes)
 	$(BIN)/python -W ignore -m tests.deployment.verify

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,18 +37,20 @@ HEADER = "| | | ms (best) | ms (median) | peak GB | instances | |\n|---|---|---:
 
 
 def prepare(way: str, folder: Path, target: Path) -> None:
-    """What a way runs, made from the Paddle folder; in a process of its own, as it takes memory of its own."""
+    """What a way runs, made from the Paddle folder; in a process of its own, as it takes memory of its own.
+
+    The core is one ONNX file for every engine and precision.
+    """
     if way == "uncut-onnx":
         from maskserve_tools.converting.onnx_export import export
         from maskserve_tools.converting.paddle_folder import PaddleFolder
 
         source = PaddleFolder.open(folder)
         export(source.program, source.weights, target / "uncut.onnx")
-    elif way != "paddle":
+    elif way != "paddle" and not (target / "model").exists():
         from maskserve_tools import convert
 
-        engine, precision = (*way.split("-"), "fp32")[:2]
-        convert(folder, repository=target, name="model", engine=engine, precision=precision, layout="single")
+        convert(folder, repository=target, name="model", engine="openvino", layout="single")
 
 
 def measure(way: str, folder: Path, target: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -57,7 +60,8 @@ def measure(way: str, folder: Path, target: Path, arguments: argparse.Namespace)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     width, height = map(int, arguments.size.split("x"))
     image = cv2.resize(cv2.imread(str(arguments.photo)), (width, height))
-    run = {"paddle": _uncut_paddle, "uncut-onnx": _uncut_onnx}.get(way, _served)(folder, target)
+    uncut = {"paddle": _uncut_paddle, "uncut-onnx": _uncut_onnx}
+    run = uncut[way](folder, target) if way in uncut else _served(target, *(*way.split("-"), "fp32")[:2])
     found = run(image)
     seconds = []
     for _ in range(arguments.repeats):
@@ -91,7 +95,7 @@ def _uncut_onnx(folder: Path, target: Path) -> Callable[[Any], int]:
     return run
 
 
-def _served(_: Path, target: Path) -> Callable[[Any], int]:
+def _served(target: Path, engine: str, precision: str) -> Callable[[Any], int]:
     from maskserve_server.families import Selection, load_family
     from maskserve_server.postprocess import postprocess
     from maskserve_server.preprocess import Preprocessor
@@ -100,6 +104,7 @@ def _served(_: Path, target: Path) -> Callable[[Any], int]:
 
     directory = target / "model" / "1"
     spec = ModelSpec.read(directory)
+    spec = replace(spec, core=replace(spec.core, engine=engine, precision=precision))
     core, family = Core(spec, directory, threads=2), load_family(spec.family, spec.settings)
     prepare = Preprocessor(spec.preprocess)
 
@@ -111,15 +116,16 @@ def _served(_: Path, target: Path) -> Callable[[Any], int]:
     return run
 
 
-def _row(way: str, folder: Path, arguments: argparse.Namespace, baseline: float | None) -> tuple[str, float | None]:
+def _row(
+    way: str, folder: Path, target: str, arguments: argparse.Namespace, baseline: float | None
+) -> tuple[str, float | None]:
     """The row's text and its best time in seconds."""
-    with TemporaryDirectory() as target:
-        for step in ("prepare", "measure"):
-            command = [sys.executable, "-W", "ignore", __file__, str(folder), "--photo", str(arguments.photo)]
-            command += ["--size", arguments.size, "--repeats", str(arguments.repeats), "--step", step, way, target]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                return f"| {folder.name} | {WAYS[way]} | fails: {_why(done)} | | | | |", None
+    for step in ("prepare", "measure"):
+        command = [sys.executable, "-W", "ignore", __file__, str(folder), "--photo", str(arguments.photo)]
+        command += ["--size", arguments.size, "--repeats", str(arguments.repeats), "--step", step, way, target]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return f"| {folder.name} | {WAYS[way]} | fails: {_why(done)} | | | | |", None
     measured = json.loads(done.stdout.splitlines()[-1])
     best, median = min(measured["seconds"]), statistics.median(measured["seconds"])
     times = f"{baseline / best:.1f}x" if baseline else ""
@@ -155,10 +161,11 @@ def main() -> None:
     print(f"{arguments.photo.name}, {arguments.size}\n\n{HEADER}", flush=True)
     for folder in arguments.folders:
         baseline = None
-        for way in arguments.ways:
-            row, best = _row(way, folder, arguments, baseline)
-            baseline = best if way == "paddle" else baseline
-            print(row, flush=True)
+        with TemporaryDirectory() as target:
+            for way in arguments.ways:
+                row, best = _row(way, folder, target, arguments, baseline)
+                baseline = best if way == "paddle" else baseline
+                print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from tempfile import gettempdir
 
 from maskserve.errors import ToolError
 from maskserve_tools.serving.canary import HttpEndpoint, send_test_picture
@@ -54,7 +55,9 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds for a picture")
     parser.add_argument("--stop-after", type=int, default=0, metavar="N", help="failures that end the server; 0: none")
     parser.add_argument("--server-pid", type=int, default=1, help="the process to end")
-    parser.add_argument("--memory", type=Path, default=Path("/tmp/maskserve-health"), help="where failures are counted")
+    parser.add_argument(
+        "--memory", type=Path, default=Path(gettempdir()) / "maskserve-health", help="where failures are counted"
+    )
     args = parser.parse_args()
     try:
         check(Path(os.environ.get("MASKSERVE_REPOSITORY") or "/models"), args.port, args.timeout)
