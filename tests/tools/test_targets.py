@@ -253,9 +253,7 @@ def test_a_gpu_gets_its_accelerators(made: Callable[[str], Made]) -> None:
     named = {one.name: one for one in tensorrt.optimization.execution_accelerators.gpu_execution_accelerator}
     assert list(named) == ["tensorrt", "cuda"]
     assert named["tensorrt"].parameters["precision_mode"] == "FP16"
-    assert (
-        named["tensorrt"].parameters["trt_engine_cache_path"].startswith("/var/cache/maskserve/people.core-")
-    )
+    assert named["tensorrt"].parameters["trt_engine_cache_path"].startswith("/var/cache/maskserve/people.core-")
     assert [one.name for one in cuda.optimization.execution_accelerators.gpu_execution_accelerator] == ["cuda"]
     # The largest batch first, then the smallest: between them TensorRT has seen the whole range.
     assert [sample.batch_size for sample in tensorrt.model_warmup][:2] == [tensorrt.max_batch_size, 1]
