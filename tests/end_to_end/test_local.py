@@ -115,7 +115,10 @@ def test_ctrl_c_takes_the_server_along(desk: Desk) -> None:
         assert done == "done"
         assert answers(url)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        try:
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert "KeyboardInterrupt" in err
     assert process.returncode == -signal.SIGINT
     assert not answers(url)
