@@ -26,7 +26,7 @@ PADDLEX = {
         ["--no-deps", "paddlex==3.0.0b2"],
     ],
 }
-MASKSERVE = [["--editable", f"{ROOT}[server,convert,pdf]"]]
+MASKSERVE = [["--editable", f"{ROOT}[embedded,convert,pdf]"]]
 
 
 def environment(folder, installs):
