@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from maskserve.errors import MaskserveError
-from maskserve_gateway import page, segmentation
+from maskserve_gateway import documentation, page, segmentation
 from maskserve_gateway.envelope import answer
 from maskserve_gateway.metrics import CONTENT_TYPE
 from maskserve_gateway.observing import CLIENT_GONE, Observer, exchange_of
@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None, transport: Transport | None = N
         title="maskserve gateway",
         description="Instance segmentation in PaddleX's envelope.",
         version="1",
-        docs_url=None,  # FastAPI's pages load their scripts from other hosts
+        docs_url=None,  # FastAPI's pages load their scripts from other hosts; see `documentation`
         redoc_url=None,
         lifespan=_lifespan,
     )
@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None, transport: Transport | None = N
     app.include_router(_router)
     if service.settings.page:
         page.mount(app)
+        documentation.mount(app)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # each is given its own kind
     app.add_middleware(Observer, metrics=service.metrics, routes=_ROUTES)
