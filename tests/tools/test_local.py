@@ -172,7 +172,7 @@ def test_a_missing_extra_is_named_before_any_work(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for model in (str(paddle), "Mask-RT-DETR-S"):
-        with pytest.raises(ToolError, match=r'pip install "maskserve\[server\]"'):
+        with pytest.raises(ToolError, match=r'pip install "maskserve\[embedded\]"'):
             local.start(model)
     assert convert.engines == []
 

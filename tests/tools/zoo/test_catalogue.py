@@ -43,9 +43,9 @@ def test_each_family_names_engines_that_convert_knows() -> None:
 
 
 def test_the_engines_are_in_the_order_in_which_auto_tries_them() -> None:
-    from maskserve_tools.converting.cores import PREFERENCE
+    from maskserve_tools.converting.measured import MEASURED, preference
 
-    assert {model.family.engines for model in CATALOGUE} == {PREFERENCE}
+    assert {model.family.engines for model in CATALOGUE} == {preference(family) for family in MEASURED}
 
 
 @pytest.mark.parametrize(
