@@ -12,6 +12,7 @@ import pytest
 from maskserve.errors import ToolError
 from maskserve_tools import cli, convert
 from maskserve_tools.converting import cores
+from maskserve_tools.converting.paddle_folder import sha256
 
 needs_paddle = pytest.mark.skipif(
     not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
@@ -108,6 +109,8 @@ def test_converting_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> 
     provenance = json.loads((tmp_path / "models" / "m" / "provenance.json").read_text())
     assert provenance["engine"]["name"] == first.engine == "openvino"
     assert len(provenance["source"]["sha256"]["inference.pdiparams"]) == 64
+    (core,) = (tmp_path / "models" / "m.core" / "1").glob("*.onnx")
+    assert provenance["core"]["sha256"] == {core.name: sha256(core)}
 
 
 def test_without_the_converters_it_is_said_how_to_get_them(
