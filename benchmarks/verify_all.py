@@ -47,8 +47,9 @@ within 0.001, boxes within 0.5 px, masks with an intersection over union of at l
 where up to two pixels do not count (in a mask of 100 pixels one alone makes 0.990).
 *Cut* counts the answers that uncut Paddle has not enough memory for, or (SOLOv2) paints in another size than the
 photo's; they were held against Paddle on the cut program. *Ties* are instances that only one side has, but that uncut
-Paddle itself loses or finds when one pixel of the photo changes by one level. The weights have real architectures and
-random, calibrated values, so that the instances are many and odd.
+Paddle itself loses or finds when one pixel of the photo changes by one level. *Unsteady* is an answer that is not
+equal, but whose every difference is smaller than that between uncut Paddle's answers to such photos. The weights have
+real architectures and random, calibrated values, so that the instances are many and odd.
 
 | model | family | engine | answers | of these cut | instances | ties | score | box px | IoU min | IoU median | equal |
 |---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|
@@ -67,7 +68,7 @@ class Row:
         """The row of the table."""
         found = [verdict.comparison for verdict in self.verdicts if verdict.comparison is not None]
         ious = [iou for comparison in found for iou in comparison.mask_ious] or [1.0]
-        equal = sum(comparison.equal for comparison in found)
+        equal, unsteady = (sum(getattr(comparison, kind) for comparison in found) for kind in ("equal", "unsteady"))
         cells = (
             name,
             self.made.family,
@@ -80,7 +81,9 @@ class Row:
             f"{max(comparison.box for comparison in found):.3f}",
             f"{min(ious):.4f}",
             f"{median_iou(found):.4f}",
-            ALL if all_equal(found) and len(found) == len(self.verdicts) else f"{equal} of {len(self.verdicts)}",
+            ALL
+            if all_equal(found) and len(found) == len(self.verdicts)
+            else f"{equal} of {len(self.verdicts)}, {unsteady} unsteady",
         )
         return "| " + " | ".join(map(str, cells)) + " |"
 

@@ -98,6 +98,21 @@ def test_what_paddle_itself_loses_or_finds_for_all_but_the_same_photo_is_a_tie()
     assert (steady.missing, steady.extra, steady.ties) == (1, 1, 0)
 
 
+def test_an_answer_is_unsteady_where_paddles_own_moves_farther() -> None:
+    sure, moved = _wanted(), _wanted(0.95)
+    restless = [[_wanted(0.8)], [sure]]
+    assert compare([sure], _served(moved), 0.5, nearby=restless).unsteady
+    assert not compare([sure], _served(moved), 0.5, nearby=restless).equal
+    assert not compare([sure], _served(moved), 0.5, nearby=[[sure], [_wanted(0.91)]]).unsteady
+    assert not compare([sure], _served(moved), 0.5).unsteady
+    assert not compare([sure], _served(sure), 0.5, nearby=restless).unsteady
+
+
+@pytest.mark.parametrize("other", [_wanted(x=5.6), _wanted(mask=np.tril(SQUARE)), _wanted(0.9, 1, 30)])
+def test_no_answer_is_unsteady_in_a_way_in_which_paddles_is_not(other: ReferenceInstance) -> None:
+    assert not compare([_wanted()], _served(other), 0.5, nearby=[[_wanted(0.8)]]).unsteady
+
+
 def test_the_median_is_that_of_all_photos() -> None:
     whole = np.ones((40, 40), np.uint8)
     worn = whole.copy()

@@ -51,8 +51,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--threshold", type=float, action="append", dest="thresholds", metavar="T",
                         help="compare at this score threshold; may be repeated (default: 0.5 and 0.3)")  # fmt: skip
     parser.add_argument("--ties", action="store_true",
-                        help="where instances differ, ask Paddle again with one pixel changed by one level, and count "
-                        "apart what comes and goes with that")  # fmt: skip
+                        help="where answers differ, ask Paddle again with one pixel changed by one level: count apart "
+                        "what comes and goes with that, and say UNSTEADY where Paddle moves farther")  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -121,7 +121,7 @@ def _cells(verdict: PhotoVerdict) -> list[str]:
         f"{found.box:.3f}",
         f"{min(ious):.4f}",
         f"{statistics.median(ious):.4f}",
-        "equal" if found.equal else "DIFFERENT",
+        "equal" if found.equal else "UNSTEADY" if found.unsteady else "DIFFERENT",
     ]
 
 
@@ -138,6 +138,8 @@ def _conclude(name: str, verdicts: list[PhotoVerdict]) -> int:
     proved = all_equal(comparisons)
     if not proved:
         print(_cost(comparisons))
+    if unsteady := sum(comparison.unsteady for comparison in comparisons):
+        print(f"unsteady: {unsteady}; there Paddle's own answer moves farther when one pixel changes by one level")
     if not instances:
         print("nothing was found in any photo, so nothing is proved: choose other photos or a lower --threshold")
     return 0 if proved and instances else 1

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from maskserve.instances import Instances
-from maskserve.masks import Mask
 from maskserve_tools.verifying.reference import ReferenceInstance
 
 # A score may differ by this much between engines, and so move an instance across the threshold.
@@ -20,6 +19,7 @@ FEW_PIXELS = 2
 SAME_BOX = 2.0
 
 Corner = tuple[int, int]
+Answer = Sequence[ReferenceInstance]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Comparison:
         box: the largest difference of a box's side, in pixels.
         mask_ious: intersection over union of each matched pair of crop masks.
         mask_pixels: how many pixels differ in each of them.
+        unsteady: not equal, but nearer to the reference in every respect than the reference is to its own answer for a
+            photo that is all but the same: no other implementation can be held to more.
     """
 
     matched: int
@@ -46,6 +48,7 @@ class Comparison:
     box: float
     mask_ious: tuple[float, ...]
     mask_pixels: tuple[int, ...]
+    unsteady: bool = False
 
     @property
     def equal(self) -> bool:
@@ -71,11 +74,11 @@ def all_equal(comparisons: Sequence[Comparison]) -> bool:
 
 
 def compare(
-    reference: Sequence[ReferenceInstance],
+    reference: Answer,
     served: Instances,
     threshold: float,
     *,
-    nearby: Sequence[Sequence[ReferenceInstance]] = (),
+    nearby: Sequence[Answer] = (),
 ) -> Comparison:
     """Match the instances of two answers by class, score and box, and measure how the pairs differ.
 
@@ -83,29 +86,47 @@ def compare(
         reference: PaddleX's instances.
         served: the server's.
         threshold: the score threshold both were asked for.
-        nearby: PaddleX's instances for photos that are all but the same, to tell ties by.
+        nearby: PaddleX's instances for photos that are all but the same, to tell by what ties are, and how steady
+            PaddleX's own answer is.
     """
-    pairs = _match(reference, served)
+    answered = [_instance(served, index) for index in range(len(served))]
+    found = _compare(reference, answered, threshold, nearby)
+    own = [_compare(reference, other, threshold) for other in nearby]
+    unsteady = not found.equal and _is_within(found, own)
+    return replace(found, unsteady=unsteady)
+
+
+def _compare(reference: Answer, other: Answer, threshold: float, nearby: Sequence[Answer] = ()) -> Comparison:
+    pairs = _match(reference, other)
     missing = [reference[i] for i in sorted(set(range(len(reference))) - {i for i, _ in pairs})]
-    extra = [_instance(served, j) for j in sorted(set(range(len(served))) - {j for _, j in pairs})]
-    tied = [lost for lost in missing if not all(_holds(other, lost) for other in nearby)]
-    tied += [found for found in extra if any(_holds(other, found) for other in nearby)]
-    boxes = [np.abs(served.boxes_xyxy[j] - reference[i].box).max() for i, j in pairs]
-    scores = [abs(float(served.scores[j]) - reference[i].score) for i, j in pairs]
-    overlaps = [_pair_overlap(reference[i], served.masks[j]) for i, j in pairs]
+    extra = [other[j] for j in sorted(set(range(len(other))) - {j for _, j in pairs})]
+    tied = [lost for lost in missing if not all(_holds(one, lost) for one in nearby)]
+    tied += [found for found in extra if any(_holds(one, found) for one in nearby)]
+    overlaps = [_pair_overlap(reference[i], other[j]) for i, j in pairs]
     return Comparison(
         matched=len(pairs),
         missing=_count(missing, tied, threshold),
         extra=_count(extra, tied, threshold),
         ties=len(tied),
-        score=max(scores, default=0.0),
-        box=float(max(boxes, default=0.0)),
+        score=max((abs(other[j].score - reference[i].score) for i, j in pairs), default=0.0),
+        box=max((_distance(reference[i], other[j]) for i, j in pairs), default=0.0),
         mask_ious=tuple(both / either if either else 1.0 for both, either in overlaps),
         mask_pixels=tuple(either - both for both, either in overlaps),
     )
 
 
-def _count(unmatched: Sequence[ReferenceInstance], tied: Sequence[ReferenceInstance], threshold: float) -> int:
+def _is_within(found: Comparison, own: Sequence[Comparison]) -> bool:
+    """Whether two answers are no farther apart than the farthest of others, in every respect."""
+    limits = [max(values) for values in zip(*map(_worst, own), strict=True)]
+    return bool(limits) and all(value <= limit for value, limit in zip(_worst(found), limits, strict=True))
+
+
+def _worst(found: Comparison) -> tuple[int, float, float, float]:
+    """How far two answers are apart: instances that only one has, score, box, mask."""
+    return found.missing + found.extra, found.score, found.box, 1 - min(found.mask_ious, default=1.0)
+
+
+def _count(unmatched: Answer, tied: Answer, threshold: float) -> int:
     known = {id(instance) for instance in tied}
     return sum(abs(one.score - threshold) > SCORE_TOLERANCE and id(one) not in known for one in unmatched)
 
@@ -117,19 +138,22 @@ def _instance(served: Instances, index: int) -> ReferenceInstance:
     )
 
 
-def _holds(instances: Sequence[ReferenceInstance], wanted: ReferenceInstance) -> bool:
-    return any(
-        one.label == wanted.label and np.abs(np.subtract(one.box, wanted.box)).max() < SAME_BOX for one in instances
-    )
+def _holds(instances: Answer, wanted: ReferenceInstance) -> bool:
+    return any(one.label == wanted.label and _distance(one, wanted) < SAME_BOX for one in instances)
 
 
-def _match(reference: Sequence[ReferenceInstance], served: Instances) -> list[tuple[int, int]]:
+def _distance(one: ReferenceInstance, other: ReferenceInstance) -> float:
+    """Between the boxes' farthest sides, in pixels."""
+    return float(np.abs(np.subtract(one.box, other.box)).max())
+
+
+def _match(reference: Answer, other: Answer) -> list[tuple[int, int]]:
     """Pairs of the same object, each used once, the closest first."""
     distances = [
-        (abs(float(served.scores[j]) - wanted.score) + float(np.abs(served.boxes_xyxy[j] - wanted.box).max()), i, j)
+        (abs(one.score - wanted.score) + _distance(one, wanted), i, j)
         for i, wanted in enumerate(reference)
-        for j in range(len(served))
-        if int(served.class_ids[j]) == wanted.label
+        for j, one in enumerate(other)
+        if one.label == wanted.label
     ]
     pairs: list[tuple[int, int]] = []
     taken: tuple[set[int], set[int]] = (set(), set())
@@ -176,6 +200,9 @@ def _overlap(start: int, length: int, other: int, other_length: int) -> range:
     return range(first, max(first, min(start + length, other + other_length)))
 
 
-def _pair_overlap(wanted: ReferenceInstance, mask: Mask) -> tuple[int, int]:
-    corner = round(wanted.box[0]), round(wanted.box[1])
-    return mask_overlap(wanted.mask, corner, mask.crop(), mask.box[:2])
+def _pair_overlap(one: ReferenceInstance, other: ReferenceInstance) -> tuple[int, int]:
+    return mask_overlap(one.mask, _corner(one), other.mask, _corner(other))
+
+
+def _corner(instance: ReferenceInstance) -> Corner:
+    return round(instance.box[0]), round(instance.box[1])

@@ -60,8 +60,8 @@ def verify(
         source: the original Paddle inference folder.
         photos: image files.
         thresholds: score thresholds to compare at.
-        ties: where instances differ, ask Paddle for the photo with one pixel changed by one level, a few times, and
-            count apart what comes and goes with that.
+        ties: where answers differ, ask Paddle for the photo with one pixel changed by one level, a few times: what
+            comes and goes with that is counted apart, and an answer that moves farther with that is called unsteady.
 
     Yields:
         a verdict for each photo and threshold.
@@ -78,7 +78,7 @@ def verify(
                     continue
                 (result,) = pipeline.predict(photo, threshold=threshold)
                 found = compare(answers[number], result.instances, threshold)
-                if ties and (found.missing or found.extra):
+                if ties and not found.equal:
                     nearby = [reference.predict(photo, [threshold], change=change) for change in range(_CHANGES)]
                     others = [answer[0] for answer in nearby if not isinstance(answer, str)]
                     found = compare(answers[number], result.instances, threshold, nearby=others)
