@@ -3,11 +3,14 @@
 Examples:
     python benchmarks/cut_against_uncut.py PADDLE_DIR [PADDLE_DIR ...] --photo street.jpg
     python benchmarks/cut_against_uncut.py PADDLE_DIR --photo street.jpg --size 4000x3000 --ways onnxruntime openvino
+    python benchmarks/cut_against_uncut.py PADDLE_DIR --photo street.jpg --paddlex ENVIRONMENT/bin/python
 
 Every row is a process of its own (so that peak memory is its own), all in one run, one after the other; a row's time
 goes from decoded pixels to instances (the uncut ONNX row leaves PaddleX's cropping out, in its favour), and the
 conversion is not in it. The best of a few runs is the one that other users of the machine disturbed least: the ratios
-are of those. The uncut models need far more memory than they are given for large photos, which is then said in the row.
+are of those. PaddleX runs in an environment of its own, such as `peers/gateway_against_paddlex.py` makes, and with its
+default of 10 threads; the other rows have two. The uncut models need far more memory than they are given for large
+photos, which is then said in the row.
 """
 
 from __future__ import annotations
@@ -19,21 +22,25 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 WAYS = {
-    "paddle": "Paddle Inference, uncut (as PaddleX)",
+    "paddlex": "PaddleX, uncut",
+    "paddle": "Paddle Inference, uncut",
     "uncut-onnx": "ONNX Runtime, uncut",
     "onnxruntime": "maskserve on ONNX Runtime",
     "openvino": "maskserve on OpenVINO",
     "openvino-bf16": "maskserve on OpenVINO, bf16",
 }
 MEMORY_LIMIT = 16 << 30
-HEADER = "| | | ms (best) | ms (median) | peak GB | instances | |\n|---|---|---:|---:|---:|---:|---:|"
+BASELINES = ("paddlex", "paddle")
+HEADER = """\
+| | | ms (best) | ms (median) | peak GB | instances | against PaddleX | against Paddle |
+|---|---|---:|---:|---:|---:|---:|---:|"""
 
 
 def prepare(way: str, folder: Path, target: Path) -> None:
@@ -116,21 +123,30 @@ def _served(target: Path, engine: str, precision: str) -> Callable[[Any], int]:
     return run
 
 
-def _row(
-    way: str, folder: Path, target: str, arguments: argparse.Namespace, baseline: float | None
-) -> tuple[str, float | None]:
-    """The row's text and its best time in seconds."""
+def _row(way: str, folder: Path, target: str, arguments: argparse.Namespace, best: dict[str, float]) -> str:
+    """The row's text; its best time in seconds is added to `best`."""
+    for command in _commands(way, folder, target, arguments):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return f"| {folder.name} | {WAYS[way]} | fails: {_why(done)} | | | | | |"
+    measured = json.loads(done.stdout.splitlines()[-1])
+    best[way], median = min(measured["seconds"]), statistics.median(measured["seconds"])
+    ratios = (f"{best[other] / best[way]:.1f}x" if other in best else "" for other in BASELINES)
+    cells = f"{best[way] * 1000:,.0f} | {median * 1000:,.0f} | {measured['bytes'] / 1e9:.2f} | {measured['found']}"
+    return f"| {folder.name} | {WAYS[way]} | {cells} | {' | '.join(ratios)} |"
+
+
+def _commands(way: str, folder: Path, target: str, arguments: argparse.Namespace) -> Iterator[list[str]]:
+    """What makes a row, one after the other; the last one prints what `measure` gives."""
+    if way == "paddlex":
+        script = Path(__file__).parent / "peers" / "paddlex_model.py"
+        run = [arguments.paddlex, "-W", "ignore", script, folder, arguments.photo, arguments.size, arguments.repeats]
+        yield [str(part) for part in run]
+        return
     for step in ("prepare", "measure"):
         command = [sys.executable, "-W", "ignore", __file__, str(folder), "--photo", str(arguments.photo)]
         command += ["--size", arguments.size, "--repeats", str(arguments.repeats), "--step", step, way, target]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            return f"| {folder.name} | {WAYS[way]} | fails: {_why(done)} | | | | |", None
-    measured = json.loads(done.stdout.splitlines()[-1])
-    best, median = min(measured["seconds"]), statistics.median(measured["seconds"])
-    times = f"{baseline / best:.1f}x" if baseline else ""
-    cells = f"{best * 1000:,.0f} | {median * 1000:,.0f} | {measured['bytes'] / 1e9:.2f} | {measured['found']} | {times}"
-    return f"| {folder.name} | {WAYS[way]} | {cells} |", best
+        yield command
 
 
 def _why(done: subprocess.CompletedProcess[str]) -> str:
@@ -147,10 +163,13 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="PADDLE_DIR")
     parser.add_argument("--photo", type=Path, required=True, help="stretched to --size")
     parser.add_argument("--size", default="640x480", help="width x height (default: %(default)s)")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="which rows (default: all)")
+    parser.add_argument("--paddlex", type=Path, metavar="PYTHON", help="of an environment that has PaddleX")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, help="which rows (default: all that can be had)")
     parser.add_argument("--repeats", type=int, default=5, help="runs behind each row (default: %(default)s)")
     parser.add_argument("--step", nargs=3, metavar=("STEP", "WAY", "TARGET"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if "paddlex" in (arguments.ways or ()) and not arguments.paddlex:
+        parser.error("the row `paddlex` needs --paddlex, the Python of an environment that has PaddleX")
     if arguments.step:
         step, way, target = arguments.step
         if step == "prepare":
@@ -159,13 +178,12 @@ def main() -> None:
             print(json.dumps(measure(way, arguments.folders[0], Path(target), arguments)))
         return
     print(f"{arguments.photo.name}, {arguments.size}\n\n{HEADER}", flush=True)
+    ways = arguments.ways or [way for way in WAYS if way != "paddlex" or arguments.paddlex]
     for folder in arguments.folders:
-        baseline = None
+        best: dict[str, float] = {}
         with TemporaryDirectory() as target:
-            for way in arguments.ways:
-                row, best = _row(way, folder, target, arguments, baseline)
-                baseline = best if way == "paddle" else baseline
-                print(row, flush=True)
+            for way in ways:
+                print(_row(way, folder, target, arguments, best), flush=True)
 
 
 if __name__ == "__main__":
