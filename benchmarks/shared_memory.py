@@ -17,9 +17,11 @@ from pathlib import Path
 
 import cv2
 
+from maskserve._connect import open_transport
+from maskserve._endpoint import parse_url
 from maskserve._pictures import encode_bmp
 from maskserve._shared_memory import SharedMemoryTransport
-from maskserve._transport import Transport, open_transport, parse_url
+from maskserve._transport import Transport
 from maskserve._wire import ImageRequest
 
 SIZES = ((640, 480), (960, 720), (1280, 720), (1920, 1080), (2560, 1440), (4000, 3000))

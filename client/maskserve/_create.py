@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from maskserve._config import check_device, read_settings
+from maskserve._connect import open_transport
+from maskserve._endpoint import parse_url
 from maskserve._generations import DEFAULT, generation_named
 from maskserve._local import find_server
 from maskserve._segmenter import checked_batch_size, checked_threshold
-from maskserve._transport import open_transport, parse_url
 from maskserve.errors import InvalidParameter
 from maskserve.pipeline import Pipeline
 

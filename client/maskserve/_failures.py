@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskserve.errors import (
@@ -20,7 +19,7 @@ from maskserve.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from maskserve._transport import Transport
+    from maskserve._transport import ServedModel, Transport
 
 
 class RegionRefused(ServerError):
@@ -53,15 +52,6 @@ _PHRASES: tuple[tuple[str, type[MaskserveError], str], ...] = (
     ("is not ready", ModelNotReady, "look into the server's log"),
     ("Unable to find shared memory region", RegionRefused, "send the image instead"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A model as the server's repository index lists it: its state is "READY" when it answers."""
-
-    name: str
-    state: str
-    reason: str = ""
 
 
 def from_status(status: str | int, text: str, url: str, model: str) -> MaskserveError:

@@ -7,9 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from maskserve._cancellation import CalledOff
-from maskserve._failures import ServedModel, from_status, missing_model
+from maskserve._endpoint import LOOPBACK
+from maskserve._failures import from_status, missing_model
 from maskserve._fork import fork_gate
-from maskserve._transport import LOOPBACK
+from maskserve._transport import ServedModel
 from maskserve._wire import Tensor
 from maskserve.contract import OUTPUTS
 from maskserve.errors import InferenceFailed, InvalidParameter, ModelNotFound
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maskserve._cancellation import Cancellation
-    from maskserve._transport import Endpoint
+    from maskserve._endpoint import Endpoint
     from maskserve._wire import ImageRequest, Region
 
 _MAX_REQUEST = 2**31 - 1

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from maskserve._connections import Connections
-from maskserve._failures import ServedModel, from_status, missing_model, timed_out, unavailable
+from maskserve._failures import from_status, missing_model, timed_out, unavailable
 from maskserve._fork import fork_gate
+from maskserve._transport import ServedModel
 from maskserve._wire import Tensor
 from maskserve.contract import OUTPUTS
 from maskserve.errors import InferenceFailed, InvalidParameter, ModelNotFound
@@ -21,7 +22,7 @@ from maskserve.errors import InferenceFailed, InvalidParameter, ModelNotFound
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from maskserve._transport import Endpoint
+    from maskserve._endpoint import Endpoint
     from maskserve._wire import ImageRequest, Region
 
 Connection = http.client.HTTPConnection

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from maskserve._config import Settings
-    from maskserve._failures import ServedModel
-    from maskserve._transport import Transport
+    from maskserve._transport import ServedModel, Transport
     from maskserve._wire import ImageRequest, Tensor
 
 DEFAULT_URL = "grpc://localhost:8001"

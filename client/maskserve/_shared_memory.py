@@ -29,7 +29,7 @@ from maskserve.errors import RequestTimeout, ServerError, ServerUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from maskserve._failures import ServedModel
+    from maskserve._transport import ServedModel
     from maskserve._wire import ImageRequest, Tensor
 
 FOLDER = Path("/dev/shm")  # where Linux keeps POSIX shared memory

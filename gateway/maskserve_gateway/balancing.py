@@ -12,8 +12,7 @@ from maskserve.errors import ModelNotFound, ModelNotReady, RequestTimeout, Serve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from maskserve._failures import ServedModel
-    from maskserve._transport import Transport
+    from maskserve._transport import ServedModel, Transport
     from maskserve._wire import ImageRequest, Tensor
 
 T = TypeVar("T")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from maskserve._connect import open_transport
+from maskserve._endpoint import parse_url
 from maskserve._pictures import Picture, encode_bmp
-from maskserve._transport import open_transport, parse_url
 from maskserve.async_pipeline import AsyncPipeline
 from maskserve.contract import PARAMETER_DRAW_THRESHOLD
 from maskserve.errors import ImageTooLarge

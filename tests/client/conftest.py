@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from maskserve import contract
-from maskserve._failures import ServedModel
+from maskserve._transport import ServedModel
 from maskserve._wire import ImageRequest, Tensor
 from maskserve.errors import InvalidImage
 from maskserve.masks import encode_crop

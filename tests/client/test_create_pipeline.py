@@ -5,8 +5,8 @@ import json
 import pytest
 
 from maskserve import create_pipeline
-from maskserve._failures import ServedModel
-from maskserve._transport import parse_url
+from maskserve._endpoint import parse_url
+from maskserve._transport import ServedModel
 from maskserve.errors import (
     InvalidParameter,
     ModelNotFound,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from maskserve import AsyncPipeline, create_pipeline
-from maskserve._failures import ServedModel
 from maskserve._local import DEFAULT_URL, ENTRY_POINTS, find_starter
+from maskserve._transport import ServedModel
 from maskserve.errors import InvalidParameter, ModelNotFound, ServerUnavailable, ToolError
 
 

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from maskserve import create_pipeline
+from maskserve._connect import open_transport
+from maskserve._endpoint import parse_url
 from maskserve._shared_memory import FOLDER, SharedMemoryTransport
-from maskserve._transport import open_transport, parse_url
 from maskserve._wire import ImageRequest
 from maskserve.errors import InvalidImage
 from tests.end_to_end.conftest import DEMO

@@ -4,7 +4,8 @@ import pytest
 from tests.client.transports.conftest import INDEX
 
 from maskserve import create_pipeline
-from maskserve._transport import open_transport, parse_url
+from maskserve._connect import open_transport
+from maskserve._endpoint import parse_url
 from maskserve.errors import (
     ImageTooLarge,
     InferenceFailed,

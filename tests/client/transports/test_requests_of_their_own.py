@@ -7,7 +7,8 @@ import pytest
 
 from maskserve import AsyncPipeline, create_pipeline
 from maskserve._cancellation import CalledOff, Cancellation
-from maskserve._transport import open_transport, parse_url
+from maskserve._connect import open_transport
+from maskserve._endpoint import parse_url
 from maskserve._wire import ImageRequest
 
 

@@ -11,7 +11,8 @@ import pytest
 from tests.client.conftest import values
 
 from maskserve import _shared_memory
-from maskserve._transport import open_transport, parse_url
+from maskserve._connect import open_transport
+from maskserve._endpoint import parse_url
 from maskserve._wire import ImageRequest
 from maskserve.errors import InvalidImage, RequestTimeout
 from maskserve.pipeline import Pipeline

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from maskserve import contract
-from maskserve._failures import ServedModel
-from maskserve._transport import parse_url
+from maskserve._endpoint import parse_url
+from maskserve._transport import ServedModel
 from maskserve._wire import ImageRequest, Tensor
 from maskserve.errors import InferenceFailed, ModelNotReady
 from maskserve_tools.doctoring import exposure, health

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 def examine(args: argparse.Namespace) -> list[Section]:
     """The sections that the arguments ask for."""
-    from maskserve._transport import parse_url
+    from maskserve._endpoint import parse_url
     from maskserve_tools.doctoring import examination
     from maskserve_tools.doctoring.machine import Machine
 

@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from maskserve._endpoint import parse_url
 from maskserve._generations import DEFAULT, GENERATIONS
 from maskserve._model import PIPELINE, PIPELINE_MODEL
-from maskserve._transport import parse_url
 from maskserve.errors import ToolError
 
 _FIRST = """\

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maskserve._failures import ServedModel
-from maskserve._transport import Endpoint, Transport, open_transport
+from maskserve._connect import open_transport
+from maskserve._endpoint import Endpoint
+from maskserve._transport import ServedModel, Transport
 from maskserve.errors import ServerError, ToolError
 from maskserve_tools.doctoring import capacity, configurations, environment, exposure, files, health, labels, ports
 from maskserve_tools.doctoring.entries import ReadRepository, read_entries

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Iterable
 from contextlib import suppress
 
-from maskserve._transport import LOOPBACK, Endpoint
+from maskserve._endpoint import LOOPBACK, Endpoint
 from maskserve_server.spec import DEFAULT_MAX_BYTES
 from maskserve_tools.doctoring.advisories import (
     HTTP_SIZE_LIMIT,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maskserve import contract
-from maskserve._failures import ServedModel, entry_points
-from maskserve._transport import Transport
+from maskserve._failures import entry_points
+from maskserve._transport import ServedModel, Transport
 from maskserve._wire import ImageRequest, read_answer
 from maskserve.errors import MaskserveError, ModelNotReady
 from maskserve_tools.doctoring.finding import Finding, ok, problem, unseen, warning

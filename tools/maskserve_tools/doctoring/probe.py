@@ -12,7 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 
-from maskserve._transport import Endpoint
+from maskserve._endpoint import Endpoint
 from maskserve.errors import ToolError
 
 
