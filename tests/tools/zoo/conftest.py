@@ -24,6 +24,12 @@ MODEL = {
     "inference.pdiparams": b"".join(i.to_bytes(4, "little") for i in range(50_000)),
 }
 QUICK = Limits(timeout=0.5, attempts=3, pause=0, max_bytes=1 << 20)
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    """The files of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def tar_of(files: dict[str, bytes]) -> bytes:

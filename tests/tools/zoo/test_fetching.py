@@ -15,30 +15,24 @@ from pathlib import Path
 import pytest
 
 from maskserve.errors import ToolError
-from maskserve_tools import cli, convert
-from maskserve_tools.zoo import cache as cache_module
 from maskserve_tools.zoo.archive import BadArchive
-from maskserve_tools.zoo.cache import CachedModel, cache_folder
-from maskserve_tools.zoo.fetching import by_tenths, fetch, source_folder
+from maskserve_tools.zoo.cache import CachedModel
+from maskserve_tools.zoo.fetching import fetch
 from tests.tools.zoo.conftest import (
     MODEL,
     NAME,
+    NOWHERE,
     OFFICIAL,
     QUICK,
     VERSION,
     Handler,
     Site,
+    content_of,
     cut_off,
     serve,
     status,
     tar_of,
 )
-
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
-
-
-def _content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def _names(cache: Path) -> set[str]:
@@ -48,7 +42,7 @@ def _names(cache: Path) -> set[str]:
 def test_a_model_comes_from_the_site_and_is_recorded(site: Site, cache: Path) -> None:
     folder = fetch(NAME, source=site.url)
     assert folder == cache / "models" / VERSION / NAME
-    assert _content(folder) == MODEL
+    assert content_of(folder) == MODEL
     assert site.requests == [(f"/models/{VERSION}/{NAME}_infer.tar", None)]
     assert json.loads(folder.with_name(f"{NAME}.json").read_text()) == {
         "name": NAME,
@@ -82,7 +76,7 @@ def test_versions_are_kept_apart(site: Site, cache: Path) -> None:
 
 def test_the_source_comes_from_the_environment(site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKSERVE_MODEL_SOURCE", site.url)
-    assert _content(fetch(NAME)) == MODEL
+    assert content_of(fetch(NAME)) == MODEL
 
 
 @pytest.mark.parametrize(
@@ -130,7 +124,7 @@ def test_an_archive_put_into_the_cache_is_used_without_a_network(cache: Path) ->
     archive.parent.mkdir(parents=True)
     archive.write_bytes(OFFICIAL)
     folder = fetch(NAME, source=NOWHERE)
-    assert _content(folder) == MODEL
+    assert content_of(folder) == MODEL
     assert archive.is_file()
     record = json.loads(folder.with_name(f"{NAME}.json").read_text())
     assert record["url"] is None
@@ -172,7 +166,7 @@ def test_a_damaged_folder_of_ours_is_fetched_again(damage: str, site: Site, cach
     else:
         weights.write_bytes(b"short")
     lines: list[str] = []
-    assert _content(fetch(NAME, source=site.url, report=lines.append)) == MODEL
+    assert content_of(fetch(NAME, source=site.url, report=lines.append)) == MODEL
     assert "not as it was fetched" in lines[0]
 
 
@@ -193,7 +187,7 @@ def test_what_a_killed_unpacking_left_is_no_obstacle(site: Site, cache: Path) ->
     left = CachedModel.at(cache, VERSION, NAME).staging
     left.mkdir(parents=True)
     (left / "inference.yml").write_text("half")
-    assert _content(fetch(NAME, source=site.url)) == MODEL
+    assert content_of(fetch(NAME, source=site.url)) == MODEL
     assert not left.exists()
 
 
@@ -202,7 +196,7 @@ def test_a_cut_off_model_goes_on_with_the_next_call(site: Site, cache: Path) -> 
     with pytest.raises(ToolError, match="what has arrived is kept"):
         fetch(NAME, source=site.url, limits=QUICK)
     assert not (cache / "models" / VERSION / NAME).exists()
-    assert _content(fetch(NAME, source=site.url, limits=QUICK)) == MODEL
+    assert content_of(fetch(NAME, source=site.url, limits=QUICK)) == MODEL
     assert site.ranges()[-1] == "bytes=1000-"
 
 
@@ -212,7 +206,7 @@ def test_a_bad_archive_from_the_site_is_not_kept(site: Site, cache: Path) -> Non
         fetch(NAME, source=site.url)
     assert _names(cache) == {f".{NAME}.lock"}
     site.content, site.etag = OFFICIAL, '"two"'
-    assert _content(fetch(NAME, source=site.url)) == MODEL
+    assert content_of(fetch(NAME, source=site.url)) == MODEL
 
 
 def test_a_version_that_the_site_does_not_have_is_said_so(site: Site, cache: Path) -> None:
@@ -269,7 +263,7 @@ def test_who_waits_for_the_lock_says_so(site: Site, cache: Path) -> None:
             fetched = pool.submit(fetch, NAME, source=site.url, report=lambda line: waiting.set())
             assert waiting.wait(10)
             assert site.requests == []
-        assert _content(fetched.result()) == MODEL
+        assert content_of(fetched.result()) == MODEL
 
 
 def test_a_file_system_without_locks_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,92 +279,3 @@ def test_a_cache_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     with pytest.raises(ToolError, match=r"cannot be used as a cache: .*; set MASKSERVE_CACHE"):
         fetch(NAME, source=NOWHERE, cache=tmp_path / "cache")
-
-
-def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    monkeypatch.setenv("MASKSERVE_CACHE", "here")
-    assert cache_folder() == Path("here")
-    monkeypatch.setenv("MASKSERVE_CACHE", "")
-    assert cache_folder() == Path("/xdg/maskserve")
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache_folder() == Path("/home/someone/.cache/maskserve")
-
-
-def test_without_a_home_the_cache_has_to_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("MASKSERVE_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(cache_module.Path, "home", fail)
-    with pytest.raises(ToolError, match="set MASKSERVE_CACHE"):
-        cache_folder()
-
-
-def test_a_source_is_a_folder_first_and_a_name_second(
-    site: Site, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MASKSERVE_MODEL_SOURCE", site.url)
-    monkeypatch.chdir(tmp_path)
-    assert source_folder(NAME) == cache / "models" / VERSION / NAME
-    Path(NAME).mkdir()
-    assert source_folder(NAME) == Path(NAME)
-    assert source_folder("else/where") == Path("else/where")
-
-
-def test_a_source_that_is_nearly_a_name_is_answered_with_it() -> None:
-    with pytest.raises(ToolError, match=r"not a folder, and not one of PaddleX's models either; did you mean .*SOLOv2"):
-        source_folder("solov2")
-
-
-def test_convert_fetches_what_it_is_given_the_name_of(
-    site: Site, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only as far as reading the program, which is not one here."""
-    monkeypatch.setenv("MASKSERVE_MODEL_SOURCE", site.url)
-    lines: list[str] = []
-    with pytest.raises(ToolError, match="has no Preprocess"):
-        convert(NAME, repository=tmp_path / "models", report=lines.append)
-    assert _content(cache / "models" / VERSION / NAME) == MODEL
-    assert lines[0].startswith("downloading http")
-
-
-def test_progress_in_words_comes_in_tenths() -> None:
-    lines: list[str] = []
-    progress = by_tenths(lines.append)
-    for received in range(0, 2_000_001, 1000):
-        progress(received, 2_000_000)
-    progress(5, None)
-    assert lines == [f"{tenth}0 % of 2.0 MB" for tenth in range(1, 11)]
-
-
-def test_the_command_prints_folders_and_nothing_else(
-    site: Site, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--source", site.url, "--cache", str(tmp_path / "other"), "--version", "paddle3.0rc0"]
-    assert cli.main(["fetch", NAME, "SOLOv2", *options]) == 0
-    captured = capsys.readouterr()
-    assert captured.out.splitlines() == [
-        str(tmp_path / "other/models/paddle3.0rc0" / name) for name in (NAME, "SOLOv2")
-    ]
-    assert "downloading http" in captured.err
-    assert "100 % of" in captured.err
-
-
-def test_on_a_terminal_the_command_draws_its_progress(
-    site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    assert cli.main(["fetch", NAME, "--source", site.url]) == 0
-    captured = capsys.readouterr()
-    assert captured.out == f"{cache / 'models' / VERSION / NAME}\n"
-    assert "kB" in captured.err
-
-
-def test_the_command_ends_with_a_sentence_and_1(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["fetch", NAME, "--source", NOWHERE]) == 1
-    assert "maskserve: http://127.0.0.1:9/" in capsys.readouterr().err
-    assert not (cache / "models" / VERSION / NAME).exists()
