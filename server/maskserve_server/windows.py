@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 _STRIP_VALUES = 1 << 16
+_WHOLE_PICTURE = 1 << 22  # pixels; beyond that a resized picture is too much memory for its crop
 
 Window = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 are outside
 
@@ -55,17 +57,32 @@ def resize_window(source: Floats, size: tuple[int, int], window: Window) -> Floa
     return result
 
 
-def paint_window(source: Floats, size: tuple[int, int], window: Window, threshold: float) -> npt.NDArray[np.uint8]:
+def paint_window(
+    source: Floats, size: tuple[int, int], window: Window, threshold: float, *, exact: bool = True
+) -> npt.NDArray[np.uint8]:
     """Where `source`, resized to `size`, exceeds `threshold` inside `window`.
 
     Works on the transposed mask, so that the result lies in memory column by column, as run-length encoding reads it.
+
+    Args:
+        source: float32 [h, w].
+        size: height and width to resize to.
+        window: in pixels of the resized picture.
+        threshold: pixels with higher values are painted.
+        exact: whether values may lie half-way between two cells of exactly 0 and 1, so that the last bits of Paddle's
+            weights decide. cv2's are others, and it resizes whole pictures only, but a large window is sooner painted
+            by it than by us.
 
     Returns:
         uint8 [y1 - y0, x1 - x0] of 0 and 1, Fortran-contiguous.
     """
     x0, y0, x1, y1 = window
+    transposed = np.ascontiguousarray(source.T)
+    if not exact and size[0] * size[1] <= min(_WHOLE_PICTURE, 4 * (x1 - x0) * (y1 - y0)):
+        picture = cv2.resize(transposed, size, interpolation=cv2.INTER_LINEAR)
+        return np.greater(picture[x0:x1, y0:y1], threshold).view(np.uint8).T
     result = np.empty((x1 - x0, y1 - y0), np.bool_)
-    for rows, values in _strips(np.ascontiguousarray(source.T), size[::-1], (y0, x0, y1, x1)):
+    for rows, values in _strips(transposed, size[::-1], (y0, x0, y1, x1)):
         np.greater(values, threshold, out=result[rows])
     return result.view(np.uint8).T
 

@@ -44,10 +44,12 @@ def test_ties_between_two_cells_fall_as_they_do_in_paddle(side: tuple[int, int],
 
 
 @settings(deadline=None)
-@given(windows())
-def test_painting_is_thresholding_the_window(case: tuple[np.ndarray, tuple[int, int], tuple[int, ...]]) -> None:
+@given(windows(), st.booleans())
+def test_painting_is_thresholding_the_window(
+    case: tuple[np.ndarray, tuple[int, int], tuple[int, ...]], exact: bool
+) -> None:
     source, (height, width), (x0, y0, x1, y1) = case
-    painted = paint_window(source, (height, width), (x0, y0, x1, y1), 0.2)
+    painted = paint_window(source, (height, width), (x0, y0, x1, y1), 0.2, exact=exact)
     values = resize_window(source, (height, width), (x0, y0, x1, y1))
     clear = np.abs(values - 0.2) > 1e-5
     assert painted.flags.f_contiguous
@@ -55,10 +57,12 @@ def test_painting_is_thresholding_the_window(case: tuple[np.ndarray, tuple[int, 
     np.testing.assert_array_equal(painted[clear], (values > 0.2)[clear])
 
 
-def test_a_large_window_is_painted_in_strips_without_seams() -> None:
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(("height", "width"), [(1200, 1500), (2400, 1800)])
+def test_a_large_window_is_painted_without_seams(height: int, width: int, exact: bool) -> None:
     source = np.random.default_rng(1).normal(size=(40, 40)).astype(np.float32)
-    whole = cv2.resize(source, (1500, 1200), interpolation=cv2.INTER_LINEAR)
-    painted = paint_window(source, (1200, 1500), (0, 0, 1500, 1200), 0.0)
+    whole = cv2.resize(source, (width, height), interpolation=cv2.INTER_LINEAR)
+    painted = paint_window(source, (height, width), (0, 0, width, height), 0.0, exact=exact)
     assert np.mean(painted != (whole > 0)) < 1e-6
 
 

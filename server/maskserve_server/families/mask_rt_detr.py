@@ -38,6 +38,6 @@ class MaskRTDETR:
         threshold = math.log(self.mask_threshold / (1 - self.mask_threshold))
 
         def paint(index: int, size: tuple[int, int], window: Window) -> npt.NDArray[np.uint8]:
-            return paint_window(logits[kept[index]], size, window, threshold)
+            return paint_window(logits[kept[index]], size, window, threshold, exact=False)
 
         return Detections(rows[kept, 2:6], rows[kept, 1], rows[kept, 0].astype(np.int32), paint)

@@ -56,7 +56,7 @@ class SOLOv2:
         def paint(index: int, size: Size, window: Window) -> npt.NDArray[np.uint8]:
             mask = masks[kept[index]]
             canvas = self._canvas(mask, self._visible(mask, size, scale_factor))
-            return paint_window(canvas, size, window, self.mask_threshold)
+            return paint_window(canvas, size, window, self.mask_threshold, exact=False)
 
         return Detections(bound, scores[kept], labels[kept].astype(np.int32), paint)
 
