@@ -80,7 +80,8 @@ def paint_window(
     transposed = np.ascontiguousarray(source.T)
     if not exact and size[0] * size[1] <= min(_WHOLE_PICTURE, 4 * (x1 - x0) * (y1 - y0)):
         picture = cv2.resize(transposed, size, interpolation=cv2.INTER_LINEAR)
-        return np.greater(picture[x0:x1, y0:y1], threshold).view(np.uint8).T
+        inside: npt.NDArray[np.bool_] = np.greater(picture[x0:x1, y0:y1], threshold)
+        return inside.view(np.uint8).T
     result = np.empty((x1 - x0, y1 - y0), np.bool_)
     for rows, values in _strips(transposed, size[::-1], (y0, x0, y1, x1)):
         np.greater(values, threshold, out=result[rows])

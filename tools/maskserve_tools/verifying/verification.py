@@ -72,17 +72,26 @@ def verify(
     with ReferenceProcess(source) as reference:
         for photo in photos:
             answers = reference.predict(photo, thresholds)
+            if isinstance(answers, str):
+                yield from (PhotoVerdict(photo, threshold, None, answers) for threshold in thresholds)
+                continue
+            nearby: list[list[list[ReferenceInstance]]] | None = None
             for number, threshold in enumerate(thresholds):
-                if isinstance(answers, str):
-                    yield PhotoVerdict(photo, threshold, None, answers)
-                    continue
                 (result,) = pipeline.predict(photo, threshold=threshold)
                 found = compare(answers[number], result.instances, threshold)
                 if ties and not found.equal:
-                    nearby = [reference.predict(photo, [threshold], change=change) for change in range(_CHANGES)]
-                    others = [answer[0] for answer in nearby if not isinstance(answer, str)]
+                    nearby = nearby or _nearby(reference, photo, thresholds)
+                    others = [answer[number] for answer in nearby]
                     found = compare(answers[number], result.instances, threshold, nearby=others)
                 yield PhotoVerdict(photo, threshold, found)
+
+
+def _nearby(
+    reference: ReferenceProcess, photo: Path, thresholds: Sequence[float]
+) -> list[list[list[ReferenceInstance]]]:
+    """Paddle's answers, for each threshold, to photos that differ from this one in one level of one pixel."""
+    answers = (reference.predict(photo, thresholds, change=change) for change in range(_CHANGES))
+    return [answer for answer in answers if not isinstance(answer, str)]
 
 
 def check_source(entry: Path, source: Path) -> None:

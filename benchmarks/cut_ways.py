@@ -1,0 +1,101 @@
+"""One row of `cut_against_uncut.py`, in a process of its own: a way from decoded pixels to instances.
+
+    python cut_ways.py WAY PADDLE_DIR TARGET PHOTO WIDTHxHEIGHT
+
+It makes what the way runs, once per TARGET, loads it, answers once, and then takes a turn for each line it reads.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from turns import take_turns
+
+UNCUT_ONNX = "uncut.onnx"
+
+
+def prepare(way: str, folder: Path, target: Path) -> None:
+    """What a way runs, made from the Paddle folder. The core is one ONNX file for every engine and precision."""
+    if way == "uncut-onnx":
+        from maskserve_tools.converting.onnx_export import export
+        from maskserve_tools.converting.paddle_folder import PaddleFolder
+
+        source = PaddleFolder.open(folder)
+        export(source.program, source.weights, target / UNCUT_ONNX)
+    elif way != "paddle" and not (target / "model").exists():
+        from maskserve_tools import convert
+
+        convert(folder, repository=target, name="model", engine="openvino", layout="single")
+
+
+def load(way: str, folder: Path, target: Path) -> Callable[[Any], int]:
+    """What answers an image, uint8 [height, width, 3] BGR, with the number of instances above 0.5."""
+    uncut = {"paddle": _uncut_paddle, "uncut-onnx": _uncut_onnx}
+    return uncut[way](folder, target) if way in uncut else _served(target, *(*way.split("-"), "fp32")[:2])
+
+
+def _uncut_paddle(folder: Path, _: Path) -> Callable[[Any], int]:
+    from maskserve_tools.verifying.reference import open_reference
+
+    reference = open_reference(folder)
+    return lambda image: len(reference.predict(image, 0.5))
+
+
+def _uncut_onnx(folder: Path, target: Path) -> Callable[[Any], int]:
+    import onnxruntime
+
+    from maskserve_server.preprocess import Preprocessor
+    from maskserve_tools.converting.paddle_folder import PaddleFolder
+
+    session = onnxruntime.InferenceSession(str(target / UNCUT_ONNX), providers=["CPUExecutionProvider"])
+    names, prepared_by = (
+        [item.name for item in session.get_inputs()],
+        Preprocessor(PaddleFolder.open(folder).preprocess),
+    )
+
+    def run(image: Any) -> int:
+        prepared = prepared_by(image)
+        rows, *_ = session.run(None, {name: getattr(prepared, name) for name in names})
+        return int((rows[:, 1] > 0.5).sum())
+
+    return run
+
+
+def _served(target: Path, engine: str, precision: str) -> Callable[[Any], int]:
+    from maskserve_server.families import Selection, load_family
+    from maskserve_server.postprocess import postprocess
+    from maskserve_server.preprocess import Preprocessor
+    from maskserve_server.spec import ModelSpec
+    from maskserve_server.stages import Core, feeds
+
+    directory = target / "model" / "1"
+    spec = ModelSpec.read(directory)
+    spec = replace(spec, core=replace(spec.core, engine=engine, precision=precision))
+    core, family = Core(spec, directory, threads=2), load_family(spec.family, spec.settings)
+    prepared_by = Preprocessor(spec.preprocess)
+
+    def run(image: Any) -> int:
+        prepared = prepared_by(image)
+        answer = postprocess(family, core(feeds(prepared)), prepared.scale_factor[0], prepared.size, Selection(0.5))
+        return len(answer.scores)
+
+    return run
+
+
+def main() -> None:
+    """Prepare in a child, whose memory is not this row's, and take turns."""
+    way, folder, target, photo, size = sys.argv[1:6]
+    if sys.argv[6:] == ["prepare"]:
+        prepare(way, Path(folder), Path(target))
+        return
+    subprocess.run([sys.executable, "-W", "ignore", *sys.argv, "prepare"], check=True, stdout=sys.stderr)
+    take_turns(load(way, Path(folder), Path(target)), photo, size)
+
+
+if __name__ == "__main__":
+    main()
