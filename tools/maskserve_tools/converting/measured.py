@@ -13,12 +13,12 @@ _DEFAULT = ("openvino", "onnxruntime", "paddle")
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Times of one model, from `benchmarks/cut_against_uncut.py` at 640x480 on two cores of a Xeon with AVX512.
+    """Median times of one model, from `benchmarks/cut_against_uncut.py` at 640x480 on two cores of a Xeon with AVX512.
 
     Attributes:
         model: which model.
         milliseconds: from decoded pixels to instances, in fp32, by engine.
-        uncut: the same for the whole model in Paddle, as PaddleX runs it.
+        uncut: the same for the whole model in PaddleX 3.7.2 itself.
     """
 
     model: str
@@ -27,10 +27,10 @@ class Measurement:
 
 
 MEASURED = {
-    "mask_rt_detr": Measurement("Mask-RT-DETR-S", {"openvino": 423, "onnxruntime": 702}, 2612),
-    "pp_yoloe_seg": Measurement("PP-YOLOE_seg-S", {"openvino": 170, "onnxruntime": 255}, 2163),
-    "solov2": Measurement("SOLOv2", {"openvino": 1977, "onnxruntime": 2285}, 6703),
-    "mask_rcnn": Measurement("MaskRCNN-ResNet50-FPN", {"openvino": 1545, "onnxruntime": 1962}, 8681),
+    "mask_rt_detr": Measurement("Mask-RT-DETR-S", {"openvino": 375, "onnxruntime": 541}, 2423),
+    "pp_yoloe_seg": Measurement("PP-YOLOE_seg-S", {"openvino": 154, "onnxruntime": 174}, 1641),
+    "solov2": Measurement("SOLOv2", {"openvino": 2227, "onnxruntime": 2525}, 7571),
+    "mask_rcnn": Measurement("MaskRCNN-ResNet50-FPN", {"openvino": 1713, "onnxruntime": 1949}, 7117),
 }
 
 
@@ -48,7 +48,7 @@ def reason(family: str, engine: str) -> str:
     if found is None or engine not in found.milliseconds:
         return f"nothing was measured for {family} on {engine}; the order is that of the other families"
     others = [f"{other} {time:,} ms" for other, time in found.milliseconds.items() if other != engine]
-    times = f"{found.milliseconds[engine]:,} ms on {engine}, {', '.join(others)}, uncut in Paddle {found.uncut:,} ms"
+    times = f"{found.milliseconds[engine]:,} ms on {engine}, {', '.join(others)}, uncut in PaddleX {found.uncut:,} ms"
     return f"the fastest: {found.model} at 640x480 took {times} on two cores with AVX512; {_this_cpu()}"
 
 
