@@ -47,9 +47,10 @@ within 0.001, boxes within 0.5 px, masks with an intersection over union of at l
 where up to two pixels do not count (in a mask of 100 pixels one alone makes 0.990).
 *Cut* counts the answers that uncut Paddle has not enough memory for, or (SOLOv2) paints in another size than the
 photo's; they were held against Paddle on the cut program. *Ties* are instances that only one side has, but that uncut
-Paddle itself loses or finds when one pixel of the photo changes by one level. *Unsteady* is an answer that is not
-equal, but whose every difference is smaller than that between uncut Paddle's answers to such photos. The weights have
-real architectures and random, calibrated values, so that the instances are many and odd.
+Paddle itself loses or finds when one pixel of the photo (of a large one, a patch of a few) changes by one level.
+*Unsteady* is an answer that is not equal, but whose every difference is smaller than one between uncut Paddle's answers
+to such photos. The weights have real architectures and random, calibrated values, so that the instances are many and
+odd.
 
 | model | family | engine | answers | of these cut | instances | ties | score | box px | IoU min | IoU median | equal |
 |---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|

@@ -21,7 +21,7 @@ def test_the_fastest_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"openvino": 30, "onnxruntime": 20}
     monkeypatch.setitem(measured.MEASURED, "mask_rcnn", Measurement("a model", times, 100))
     assert preference("mask_rcnn") == ("onnxruntime", "openvino", "paddle")
-    assert "20 ms on onnxruntime, openvino 30 ms, uncut in Paddle 100 ms" in reason("mask_rcnn", "onnxruntime")
+    assert "20 ms on onnxruntime, openvino 30 ms, uncut in PaddleX 100 ms" in reason("mask_rcnn", "onnxruntime")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _CHANGES = 6
+_LOOKED_AT = 640  # pixels of the longer side, the least of what the networks' inputs have
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class ReferenceProcess:
         Args:
             photo: an image file.
             thresholds: score thresholds.
-            change: change one pixel by one level; which one is chosen by this number.
+            change: change one pixel by one level (of a large photo a patch); which one is chosen by this number.
         """
         try:
             self._ours.send((photo, tuple(thresholds), change))
@@ -196,8 +197,10 @@ def _answer(source: Path, requests: Connection[Any, Any]) -> None:
 
 
 def _change_a_pixel(image: npt.NDArray[np.uint8], number: int) -> None:
-    place = tuple(np.random.default_rng(number).integers(0, image.shape))
-    image[place] ^= 1
+    """Change one pixel by one level in one channel; of a large photo a patch, as networks look at every few pixels."""
+    side = 1 + max(image.shape[:2]) // _LOOKED_AT
+    y, x, channel = np.random.default_rng(number).integers(0, image.shape)
+    image[y : y + side, x : x + side, channel] ^= 1
 
 
 def _limit_memory() -> None:
