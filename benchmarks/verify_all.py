@@ -96,6 +96,7 @@ def main() -> int:
     parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="a directory of photos")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--no-ties", action="store_true", help="do not ask Paddle again where answers differ: quicker")
     parser.add_argument("--output", type=Path, help="write the table here, too")
     parser.add_argument("--results", type=Path, metavar="DIR", help="keep rows here, and take them from here")
     arguments = parser.parse_args()
@@ -146,11 +147,12 @@ def _photos(source: Path, target: Path) -> list[Path]:
 
 def _verify(folder: Path, photos: Sequence[Path], scratch: Path, arguments: argparse.Namespace) -> Row:
     chosen = {"engine": arguments.engine, "precision": arguments.precision}
+    ties = not arguments.no_ties
     made = convert(folder, repository=scratch / "repository", name="model", layout="single", **chosen)
     with serve(scratch / "repository") as server, create_pipeline("model", url=server.grpc_url, timeout=600) as served:
-        verdicts = list(verify(served, folder, photos, THRESHOLDS, ties=True))
+        verdicts = list(verify(served, folder, photos, THRESHOLDS, ties=ties))
         if not sum(verdict.comparison.matched for verdict in verdicts if verdict.comparison is not None):
-            verdicts = list(verify(served, folder, photos, LOW, ties=True))
+            verdicts = list(verify(served, folder, photos, LOW, ties=ties))
         unanswered = [verdict for verdict in verdicts if verdict.comparison is None]
         others = list(_against_the_cut(served, folder, scratch / "cut", unanswered)) if unanswered else []
     answered = [verdict for verdict in verdicts if verdict.comparison is not None] + others
