@@ -69,13 +69,13 @@ def _factors(node: Any, weights: Mapping[str, tuple[int, ...]]) -> float:
 def _rates(run: Callable[[], object], rounds: int) -> Iterator[tuple[float, float]]:
     """Seconds of a run, and operations a second of a product of matrices, round by round."""
     left, right = np.random.default_rng(0).normal(size=(2, _SIDE, _SIDE)).astype(np.float32)
-    for warm in range(rounds + 1):
+    for number in range(rounds + 1):
         start = time.perf_counter()
         run()
         middle = time.perf_counter()
         left @ right
         end = time.perf_counter()
-        if warm:
+        if number:  # the first one warms up
             yield middle - start, 2.0 * _SIDE**3 / (end - middle)
 
 
