@@ -254,12 +254,14 @@ class TestLog:
     def test_events(self) -> None:
         log = TritonLog(None, verbose=False)
         log.append(self.INFO)
-        assert (log.endpoint_failure, log.connections_open) == (None, False)
+        assert (log.endpoint_failure, log.looks_at_connections) == (None, 0)
         log.append('I1122 10:30:18.996573 7648 http_server.cc:248] "Timeout 12: Found 1 HTTP service connections"')
         log.append(
             "E1122 10:36:07.157850 11380 main.cc:245] \"failed to start GRPC service: Socket '1' already in use\""
         )
-        assert (log.endpoint_failure, log.connections_open) == (
+        assert (log.endpoint_failure, log.looks_at_connections) == (
             "failed to start GRPC service: Socket '1' already in use",
-            True,
+            1,
         )
+        log.append('I1122 10:30:19.996573 7648 server.cc:305] "Waiting for in-flight requests to complete."')
+        assert log.looks_at_connections == 0

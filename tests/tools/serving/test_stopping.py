@@ -54,6 +54,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> bool:
     return condition()
 
 
+def marked_when_unloaded(repository: Repository, folder: Path) -> Path:
+    """Write a model that makes this file when Triton unloads it, and not when it is killed."""
+    mark = folder / "finalized"
+    repository.segmenter("a", SEGMENTER + f"    def finalize(self):\n        open({str(mark)!r}, 'w').close()\n")
+    return mark
+
+
 def test_stop_leaves_nothing_even_with_an_idle_connection(repository: Repository, tmp_path: Path) -> None:
     repository.segmenter("a")
     log = tmp_path / "triton.log"
@@ -70,11 +77,23 @@ def test_stop_leaves_nothing_even_with_an_idle_connection(repository: Repository
 
 
 def test_stop_unloads_the_models_in_order(repository: Repository, tmp_path: Path) -> None:
-    mark = tmp_path / "finalized"
-    repository.segmenter("a", SEGMENTER + f"    def finalize(self):\n        open({str(mark)!r}, 'w').close()\n")
+    mark = marked_when_unloaded(repository, tmp_path)
     server = serve(repository.path)
     server.stop()
     server.stop()
+    assert mark.exists()
+
+
+def test_a_connection_that_closes_late_does_not_keep_the_models_from_being_unloaded(
+    repository: Repository, tmp_path: Path
+) -> None:
+    mark, log = marked_when_unloaded(repository, tmp_path), tmp_path / "triton.log"
+    server = serve(repository.path, log=log)
+    with idle_connection(server.http_url):
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        assert wait_until(lambda: "HTTP service connections" in log.read_text())
+    stopping.join(timeout=30)
     assert mark.exists()
 
 

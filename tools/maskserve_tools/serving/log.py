@@ -26,7 +26,8 @@ class TritonLog:
 
     Attributes:
         endpoint_failure: what Triton said when it could not open a port. It does not exit then, but hangs.
-        connections_open: whether a stopping Triton said that it waits for HTTP connections to be closed.
+        looks_at_connections: how often a stopping Triton, which looks once a second, has found HTTP connections open.
+            0 before it stops, and once it has gone on to its models.
     """
 
     def __init__(self, target: Path | TextIO | None, *, verbose: bool) -> None:
@@ -36,7 +37,7 @@ class TritonLog:
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._lock = threading.Lock()
         self.endpoint_failure: str | None = None
-        self.connections_open = False
+        self.looks_at_connections = 0
 
     def append(self, line: str) -> None:
         """Take one line, without its line end."""
@@ -45,7 +46,9 @@ class TritonLog:
             if self._target is not None and (self._everything or _is_problem(line)):
                 _write(self._target, line)
         if "HTTP service connections" in line:
-            self.connections_open = True
+            self.looks_at_connections += 1
+        if "Waiting for in-flight requests" in line:
+            self.looks_at_connections = 0
         if "failed to start" in line and _ERROR.match(line):
             self.endpoint_failure = _message(line)
 
