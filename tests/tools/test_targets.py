@@ -271,6 +271,20 @@ def test_openvino_on_a_cpu_says_what_it_computes_in(made: Callable[[str], Made])
         assert (resource.name, getattr(resource, "global")) == ("cpu_threads", True)
 
 
+@pytest.mark.parametrize(
+    ("target", "engine", "precision", "exact"),
+    [
+        ("container-cpu", "auto", "fp32", True),
+        ("container-cpu", "openvino", "fp32", False),
+        ("container-cpu", "auto", "bf16", False),
+        ("container-gpu", "auto", "fp32", False),
+        ("container-gpu", "auto", "fp16", False),
+    ],
+)
+def test_float32_is_true_on_onnx_runtime_on_a_cpu(target: str, engine: str, precision: str, exact: bool) -> None:
+    assert targets.container(target, engine, precision, "ensemble").exact is exact
+
+
 def test_shapes_are_written_where_they_are_open(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="needs the convert extra")
     x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 2])

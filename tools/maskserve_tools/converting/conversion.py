@@ -96,7 +96,7 @@ def convert(
         report(f"{blueprint.points.family}: cutting {blueprint.points.where}")
         if container is not None:
             return _write_for(container, blueprint, Path(scratch), Path(repository), report)
-        core = make_core(blueprint, Path(scratch), engine, precision, report)
+        core = make_core(blueprint, Path(scratch), engine, precision, report, exact=precision == "fp32")
         return _write(blueprint, core, Path(repository), layout, report)
 
 
@@ -124,7 +124,7 @@ def _write(blueprint: Blueprint, core: Core, target: Path, layout: str, report: 
 
 def _write_for(container: Container, blueprint: Blueprint, scratch: Path, target: Path, report: Report) -> Conversion:
     """The same for a container; the core is checked on this machine's CPU, in fp32, as far as that goes."""
-    checked = make_core(blueprint, scratch, container.backend, "fp32", report)
+    checked = make_core(blueprint, scratch, container.backend, "fp32", report, exact=container.exact)
     core = replace(checked, precision=container.precision, reason=container.reason)
     spec = blueprint.spec(core.engine, core.precision)
     spec = replace(spec, core=replace(spec.core, file=MODEL_FILE))

@@ -34,7 +34,7 @@ class Core:
     files: tuple[Path, ...]
 
 
-def make_core(blueprint: Blueprint, scratch: Path, engine: str, precision: str, report: Report) -> Core:
+def make_core(blueprint: Blueprint, scratch: Path, engine: str, precision: str, report: Report, *, exact: bool) -> Core:
     """Make the core for the engine asked for; for "auto" for the fastest one that runs it.
 
     Args:
@@ -43,6 +43,7 @@ def make_core(blueprint: Blueprint, scratch: Path, engine: str, precision: str, 
         engine: one of `maskserve_tools.options.ENGINES`.
         precision: one of `maskserve_tools.options.PRECISIONS`.
         report: called with a line for each step.
+        exact: whether what will run it computes in true float32 on a CPU.
 
     Raises:
         ToolError: the engine, or for "auto" every engine, fails; the message says why.
@@ -54,7 +55,7 @@ def make_core(blueprint: Blueprint, scratch: Path, engine: str, precision: str, 
     family, failures = blueprint.points.family, list[str]()
     for candidate in preference(family) if engine == "auto" else (engine,):
         try:
-            files = _files(blueprint, scratch, candidate, report)
+            files = _files(blueprint, scratch, candidate, report, exact=exact)
             report(f"checking the core on {candidate}")
             (scratch / server_spec.FILE_NAME).write_text(blueprint.spec(candidate, precision).to_json())
             check_core(scratch)
@@ -91,19 +92,19 @@ def need(module: str, purpose: str) -> None:
         raise ToolError(f'{purpose} needs {module}: pip install "maskserve[server,convert]"')
 
 
-def _files(blueprint: Blueprint, scratch: Path, engine: str, report: Report) -> tuple[Path, ...]:
+def _files(blueprint: Blueprint, scratch: Path, engine: str, report: Report, *, exact: bool) -> tuple[Path, ...]:
     need(engine, f"the {engine} engine")
     if engine == "paddle":
         return blueprint.write_piece(scratch)
     target = scratch / "core.onnx"
     if not target.exists():
         report("exporting the core to ONNX")
-        _export(blueprint, scratch, target)
+        _export(blueprint, scratch, target, exact=exact)
     return (target,)
 
 
-def _export(blueprint: Blueprint, scratch: Path, target: Path) -> None:
+def _export(blueprint: Blueprint, scratch: Path, target: Path, *, exact: bool) -> None:
     if blueprint.points.build_onnx is not None:
-        blueprint.points.build_onnx(blueprint.program, blueprint.folder.weights, target)
+        blueprint.points.build_onnx(blueprint.program, blueprint.folder.weights, target, exact=exact)
     else:
         export(*blueprint.write_piece(scratch), target)

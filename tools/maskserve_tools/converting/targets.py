@@ -44,6 +44,11 @@ class Container:
         return self.on_gpu and self.precision == "fp16"
 
     @property
+    def exact(self) -> bool:
+        """Whether it computes in true float32 on every CPU."""
+        return self.backend == "onnxruntime" and not self.on_gpu
+
+    @property
     def batches(self) -> bool:
         """Whether the backend can run batches of every size up to the largest.
 

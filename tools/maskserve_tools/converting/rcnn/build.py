@@ -10,16 +10,19 @@ from maskserve_tools.converting.program import weights
 from maskserve_tools.converting.program.pir import Program
 from maskserve_tools.converting.rcnn.join import join
 from maskserve_tools.converting.rcnn.parts import split
+from maskserve_tools.converting.rcnn.portions import run_in_portions
 from maskserve_tools.converting.rcnn.structure import RCNN, find
+from maskserve_tools.converting.rcnn.winograd import speed_up
 
 
-def build(program: Program, parameters: Path, target: Path) -> None:
+def build(program: Program, parameters: Path, target: Path, *, exact: bool) -> None:
     """Write the ONNX model of an R-CNN program, which Paddle2ONNX cannot convert as a whole.
 
     Args:
         program: the whole program.
         parameters: its `inference.pdiparams`.
         target: the file to write; intermediate files are left beside it.
+        exact: whether it will be computed in true float32 on a CPU.
 
     Raises:
         ToolError: it has something that the joined graph cannot express, or Paddle2ONNX fails.
@@ -35,6 +38,9 @@ def build(program: Program, parameters: Path, target: Path) -> None:
     weights.subset(parameters, names, parts.piece.parameters, folder / "parts.pdiparams")
     export(folder / "parts.json", folder / "parts.pdiparams", folder / "parts.onnx")
     join(folder / "parts.onnx", rcnn, parts.holes, target)
+    run_in_portions(target)
+    if exact:
+        speed_up(target)
 
 
 def _refuse_what_onnx_lacks(rcnn: RCNN) -> None:

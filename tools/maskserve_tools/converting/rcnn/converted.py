@@ -1,4 +1,4 @@
-"""What Paddle2ONNX wrote of the parts, tidied: nodes and constants that can be taken out and put elsewhere."""
+"""An ONNX model, tidied: nodes and constants that can be taken out and put elsewhere."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from maskserve_tools.converting.rcnn.graph import Graph
+
 
 class Converted:
     """The nodes and constants of a converted program, without `Constant` and `Identity` nodes.
 
     Attributes:
+        inputs: the tensors that it takes.
+        outputs: the tensors that it makes.
         nodes: the nodes, in an order in which they can run.
         constants: the constant tensors by name.
         types: the element types of the inputs by name.
@@ -23,6 +27,8 @@ class Converted:
 
         model = onnx.load(path)
         self.opset, self.ir_version = model.opset_import, model.ir_version
+        self.inputs: list[Any] = list(model.graph.input)
+        self.outputs: list[Any] = list(model.graph.output)
         self.types = {tensor.name: tensor.type.tensor_type.elem_type for tensor in model.graph.input}
         self.constants: dict[str, Any] = {tensor.name: tensor for tensor in model.graph.initializer}
         self.nodes: list[Any] = []
@@ -42,10 +48,43 @@ class Converted:
         """The nodes that read a tensor."""
         return [node for node in self.nodes if name in node.input]
 
+    def normalisation(self, convolution: Any) -> Any:
+        """The batch normalisation that alone reads a convolution's result, or None."""
+        readers = self.readers(convolution.output[0])
+        return readers[0] if [node.op_type for node in readers] == ["BatchNormalization"] else None
+
     def remove(self, nodes: Collection[Any]) -> None:
         """Take nodes out."""
         gone = {id(node) for node in nodes}
         self.nodes = [node for node in self.nodes if id(node) not in gone]
+
+    def save(self, graph: Graph, target: Path) -> None:
+        """Write the nodes here and those of the graph as one ONNX model."""
+        import onnx
+
+        nodes = [*self.nodes, *graph.nodes]
+        constants = [*constants_of(nodes, self.constants), *graph.constants]
+        nodes = ordered(nodes, {tensor.name for tensor in (*self.inputs, *constants)})
+        joined = onnx.helper.make_graph(nodes, "rcnn", self.inputs, self.outputs, constants)
+        result = onnx.helper.make_model(joined, opset_imports=self.opset, ir_version=self.ir_version)
+        onnx.checker.check_model(result)
+        onnx.save(result, str(target))
+
+
+def fixed_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors inside an ONNX model, of those that have a fixed one."""
+    import onnx
+
+    found = onnx.shape_inference.infer_shapes(onnx.load(path)).graph.value_info
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in found}
+    return {name: tuple(dims) for name, dims in shapes.items() if dims and all(dims)}
+
+
+def attribute(node: Any, name: str) -> Any:
+    """A node's attribute, or None where it has none of that name."""
+    from onnx import helper
+
+    return next((helper.get_attribute_value(item) for item in node.attribute if item.name == name), None)
 
 
 def constants_of(nodes: Iterable[Any], constants: dict[str, Any]) -> list[Any]:

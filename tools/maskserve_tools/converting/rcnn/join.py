@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from maskserve_server.families.mask_rcnn import DETECTIONS, MASKS
 from maskserve_server.stages import CORE_THRESHOLD, IM_SHAPE, IMAGE_TENSOR, SCALE_FACTOR
 from maskserve_tools.converting.rcnn import pooling, proposals, suppression
-from maskserve_tools.converting.rcnn.converted import Converted, constants_of, ordered
+from maskserve_tools.converting.rcnn.converted import Converted
 from maskserve_tools.converting.rcnn.graph import Graph, Operand, i64
 from maskserve_tools.converting.rcnn.hoisting import Hoisting
 from maskserve_tools.converting.rcnn.parts import BOXES, MASK_LOGITS, SCORES
@@ -41,7 +42,8 @@ def join(converted: Path, rcnn: RCNN, holes: Mapping[str, str], target: Path) ->
     for hole, kind in holes.items():
         if kind in fillings:
             graph.call(graph.op("Cast", fillings[kind], to=parts.types[hole]), hole)
-    _write(parts, graph, target)
+    parts.inputs, parts.outputs = _tensors(_INPUTS), _tensors(_OUTPUTS)
+    parts.save(graph, target)
 
 
 class _Joints:
@@ -60,7 +62,7 @@ class _Joints:
         levels = [(f"rpn_scores.{number}", f"rpn_deltas.{number}", f"anchors.{number}") for number in numbers]
         rois, count = proposals.propose(graph, rcnn.proposals, levels, IM_SHAPE)
         for number, step in enumerate(rcnn.rounds):
-            self._pool(step, f"pooled.{number}", f"refined.{number}" if number else rois, rcnn.proposals.limit)
+            self._pool(step, f"pooled.{number}", f"refined.{number}" if number else rois)
         floor = graph.op("Reshape", CORE_THRESHOLD, i64(1))
         labels, scores, boxes = suppression.keep_best(graph, rcnn.suppression, BOXES, SCORES, count=count, floor=floor)
         self._pool(rcnn.mask_pooling, f"pooled.{len(rcnn.rounds)}", boxes)
@@ -69,26 +71,15 @@ class _Joints:
         graph.call(suppression.rows(graph, labels, scores, original), DETECTIONS)
         return rois
 
-    def _pool(self, step: Pooling, kind: str, boxes: str, rows: int | None = None) -> None:
+    def _pool(self, step: Pooling, kind: str, boxes: str) -> None:
         hole = self._holes[kind]
         if step.assignment is None and self._hoisting.applies(hole):
-            self._hoisting.fill(step, self._features[0], boxes, hole, rows)
+            self._hoisting.fill(step, self._features[0], boxes, hole)
         else:
             self._graph.call(pooling.pool(self._graph, step, self._features, boxes), hole)
 
 
-def _write(converted: Converted, graph: Graph, target: Path) -> None:
-    import onnx
+def _tensors(tensors: _Shapes) -> list[Any]:
     from onnx import TensorProto, helper
 
-    inputs, results = (
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in tensors.items()]
-        for tensors in (_INPUTS, _OUTPUTS)
-    )
-    nodes = [*converted.nodes, *graph.nodes]
-    constants = [*constants_of(nodes, converted.constants), *graph.constants]
-    nodes = ordered(nodes, {*_INPUTS, *(tensor.name for tensor in constants)})
-    joined = helper.make_graph(nodes, "rcnn", inputs, results, constants)
-    result = helper.make_model(joined, opset_imports=converted.opset, ir_version=converted.ir_version)
-    onnx.checker.check_model(result)
-    onnx.save(result, str(target))
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in tensors.items()]
