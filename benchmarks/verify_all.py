@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -153,7 +154,7 @@ def _verify(folder: Path, photos: Sequence[Path], scratch: Path, arguments: argp
     chosen = {"engine": arguments.engine, "precision": arguments.precision}
     ties = not arguments.no_ties
     made = convert(folder, repository=scratch / "repository", name="model", layout="single", **chosen)
-    with serve(scratch / "repository") as server, create_pipeline("model", url=server.grpc_url, timeout=600) as served:
+    with _client_of("model", scratch / "repository") as served:
         verdicts = list(verify(served, folder, photos, THRESHOLDS, ties=ties))
         if not sum(verdict.comparison.matched for verdict in verdicts if verdict.comparison is not None):
             verdicts = list(verify(served, folder, photos, LOW, ties=ties))
@@ -164,12 +165,19 @@ def _verify(folder: Path, photos: Sequence[Path], scratch: Path, arguments: argp
     return Row(made, answered, len(others))
 
 
+@contextmanager
+def _client_of(name: str, repository: Path) -> Iterator[Pipeline]:
+    """A model of a repository, served; Paddle may take minutes for the first picture."""
+    with serve(repository, ready_timeout=600) as server, create_pipeline(name, url=server.grpc_url, timeout=600) as one:
+        yield one
+
+
 def _against_the_cut(
     served: Pipeline, folder: Path, scratch: Path, verdicts: Sequence[PhotoVerdict]
 ) -> Iterator[PhotoVerdict]:
     """The same photos, held against Paddle on the cut program, which takes little memory."""
     convert(folder, repository=scratch, name="cut", layout="single", engine="paddle")
-    with serve(scratch) as server, create_pipeline("cut", url=server.grpc_url, timeout=600) as paddle:
+    with _client_of("cut", scratch) as paddle:
         for verdict in verdicts:
             (wanted,) = paddle.predict(verdict.photo, threshold=verdict.threshold)
             (result,) = served.predict(verdict.photo, threshold=verdict.threshold)
