@@ -17,7 +17,7 @@ from maskserve_tools.converting.rcnn.converted import Converted, attribute, fixe
 from maskserve_tools.converting.rcnn.graph import Graph, i64
 
 _PORTIONS = 16
-# What gives the same for a box with or without the others, whatever its attributes.
+# What gives the same for a box with or without the others, as long as it gives something for every box.
 _BOX_BY_BOX = frozenset({"RoiAlign", "Conv", "Relu", "Add", "Slice"})
 
 _Shapes = Mapping[str, tuple[int, ...]]
@@ -76,13 +76,19 @@ def _closed(model: Converted, nodes: Collection[Any]) -> bool:
 def _folded(model: Converted) -> Iterator[Any]:
     """The nodes, with each batch normalisation folded into the convolution in front of it."""
     convolutions = [node for node in model.nodes if node.op_type == "Conv" and len(node.input) == 2]
-    followers = {id(node): model.normalisation(node) for node in convolutions}
+    found = [(node, model.normalisation(node)) for node in convolutions]
+    followers = {id(node): follower for node, follower in found if follower and _constant(model, node, follower)}
     folded = {id(follower) for follower in followers.values()}
     for node in model.nodes:
-        if followers.get(id(node)) is not None:
+        if id(node) in followers:
             yield _with_normalisation(model, node, followers[id(node)])
         elif id(node) not in folded:
             yield node
+
+
+def _constant(model: Converted, *nodes: Any) -> bool:
+    """Whether all that the nodes read beside their maps is constant."""
+    return all(model.constants.keys() >= set(node.input[1:]) for node in nodes)
 
 
 def _with_normalisation(model: Converted, convolution: Any, normalisation: Any) -> Any:

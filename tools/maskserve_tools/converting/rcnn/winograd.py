@@ -69,7 +69,7 @@ def speed_up(path: Path) -> int:
         how many there were.
     """
     model, shapes, graph = Converted(path), fixed_shapes(path), Graph("winograd")
-    fitting = [node for node in model.nodes if _fits(node, shapes)]
+    fitting = [node for node in model.nodes if _fits(node, shapes) and model.constants.keys() >= set(node.input[1:])]
     spread = {names: _spread(model, *names) for names in {tuple(node.input[1:]) for node in fitting}}
     for node in fitting:
         filtered = _filter(graph, node.input[0], shapes[node.input[0]][0], *spread[tuple(node.input[1:])])
