@@ -81,6 +81,11 @@ def test_moving_convolutions_in_front_of_the_pooling_changes_nothing(tmp_path: P
     corners = generator.uniform(0, 60, (ROWS, 2))
     boxes = np.concatenate([corners, corners + generator.uniform(1, 36, (ROWS, 2))], axis=1).astype(np.float32)
     boxes[0] = [0, 0, 120, 96]  # the whole map
+    boxes[1:4] = (
+        [119.5, 20, 120, 60],
+        [20, 95, 60, 96],
+        [119.9, 95.9, 120, 96],
+    )  # slivers: half of their samples are out
     answers = []
     for moved in (False, True):
         converted, graph = _head(tmp_path / "head.onnx"), Graph("joint")

@@ -1,9 +1,9 @@
 """The first convolutions of a head that convolves every box's pooled features (C4), moved in front of the pooling.
 
 Pooling averages interpolated samples of each channel, so a 1x1 convolution in front of it gives the same as one behind
-it, on the feature map's few thousand positions in place of hundreds of thousands. The batch normalisation behind it
-only scales and shifts: the same holds, as the weights of a sample sum to one for boxes that lie inside the image, to
-which they are clipped. A stride becomes a choice of the pooled positions.
+it, on the feature map's few thousand positions in place of hundreds of thousands. The shift of the batch normalisation
+stays behind: a box at the image's edge that is narrower than a position has samples outside, which are zeros. A stride
+becomes a choice of the pooled positions.
 """
 
 from __future__ import annotations
@@ -28,33 +28,26 @@ class Hoisting:
 
     def __init__(self, converted: Converted, graph: Graph) -> None:
         self._converted, self._graph = converted, graph
-        self._mapped: dict[tuple[str, str], str] = {}
+        self._mapped: dict[str, str] = {}
 
     def applies(self, hole: str) -> bool:
         """Whether everything that reads a hole of pooled features can be moved in front of the pooling."""
         readers = self._converted.readers(hole)
-        return bool(readers) and all(
-            _pointwise(node) and self._converted.normalisation(node) is not None for node in readers
-        )
+        return bool(readers) and all(_pointwise(node) for node in readers)
 
     def fill(self, pooling: Pooling, feature: str, boxes: str, hole: str) -> None:
         """Pool the convolved features in place of the convolutions."""
         for convolution in self._converted.readers(hole):
-            normalisation = self._converted.normalisation(convolution)
-            self._converted.remove([convolution, normalisation])
-            mapped = self._map(convolution, normalisation, feature)
+            self._converted.remove([convolution])
+            mapped = self._map(convolution.input[1], feature)
             pooled = self._pool(pooling, mapped, boxes, attribute(convolution, "strides"))
-            self._graph.call(pooled, normalisation.output[0])
+            self._graph.call(pooled, convolution.output[0])
 
-    def _map(self, convolution: Any, normalisation: Any, feature: str) -> str:
-        """The feature map after convolution and normalisation; heads that share their weights share it."""
-        key = convolution.input[1], normalisation.input[1]
-        if key not in self._mapped:
-            plain = self._graph.op("Conv", feature, convolution.input[1], kernel_shape=[1, 1])
-            epsilon = attribute(normalisation, "epsilon")
-            scaled = self._graph.op("BatchNormalization", plain, *normalisation.input[1:], epsilon=epsilon)
-            self._mapped[key] = scaled
-        return self._mapped[key]
+    def _map(self, kernel: str, feature: str) -> str:
+        """The convolved feature map; heads that share their weights share it."""
+        if kernel not in self._mapped:
+            self._mapped[kernel] = self._graph.op("Conv", feature, kernel, kernel_shape=[1, 1])
+        return self._mapped[kernel]
 
     def _pool(self, pooling: Pooling, mapped: str, boxes: str, stride: list[int]) -> str:
         """Every n-th row and column of the pooled features."""

@@ -18,7 +18,7 @@ from maskserve_tools.converting.rcnn.graph import Graph, i64
 
 _PORTIONS = 16
 # What gives the same for a box with or without the others, as long as it gives something for every box.
-_BOX_BY_BOX = frozenset({"RoiAlign", "Conv", "Relu", "Add", "Slice"})
+_BOX_BY_BOX = frozenset({"RoiAlign", "Conv", "BatchNormalization", "Relu", "Add", "Slice"})
 
 _Shapes = Mapping[str, tuple[int, ...]]
 
