@@ -10,7 +10,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +19,24 @@ UNCUT_ONNX = "uncut.onnx"
 
 
 def prepare(way: str, folder: Path, target: Path) -> None:
-    """What a way runs, made from the Paddle folder. The core is one ONNX file for every engine and precision."""
+    """What a way runs, made from the Paddle folder."""
     if way == "uncut-onnx":
         from maskserve_tools.converting.onnx_export import export
         from maskserve_tools.converting.paddle_folder import PaddleFolder
 
         source = PaddleFolder.open(folder)
         export(source.program, source.weights, target / UNCUT_ONNX)
-    elif way != "paddle" and not (target / "model").exists():
+    elif way != "paddle" and not (target / way).exists():
         from maskserve_tools import convert
 
-        convert(folder, repository=target, name="model", engine="openvino", layout="single")
+        engine, _, precision = way.partition("-")
+        convert(folder, repository=target, name=way, engine=engine, precision=precision or "fp32", layout="single")
 
 
 def load(way: str, folder: Path, target: Path) -> Callable[[Any], int]:
     """What answers an image, uint8 [height, width, 3] BGR, with the number of instances above 0.5."""
     uncut = {"paddle": _uncut_paddle, "uncut-onnx": _uncut_onnx}
-    return uncut[way](folder, target) if way in uncut else _served(target, *(*way.split("-"), "fp32")[:2])
+    return uncut[way](folder, target) if way in uncut else _served(target / way / "1")
 
 
 def _uncut_paddle(folder: Path, _: Path) -> Callable[[Any], int]:
@@ -66,16 +66,14 @@ def _uncut_onnx(folder: Path, target: Path) -> Callable[[Any], int]:
     return run
 
 
-def _served(target: Path, engine: str, precision: str) -> Callable[[Any], int]:
+def _served(directory: Path) -> Callable[[Any], int]:
     from maskserve_server.families import Selection, load_family
     from maskserve_server.postprocess import postprocess
     from maskserve_server.preprocess import Preprocessor
     from maskserve_server.spec import ModelSpec
     from maskserve_server.stages import Core, feeds
 
-    directory = target / "model" / "1"
     spec = ModelSpec.read(directory)
-    spec = replace(spec, core=replace(spec.core, engine=engine, precision=precision))
     core, family = Core(spec, directory, threads=2), load_family(spec.family, spec.settings)
     prepared_by = Preprocessor(spec.preprocess)
 
