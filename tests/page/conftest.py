@@ -14,9 +14,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tests.page.page import Page
+from tests.page.page import Page, picture
+from tests.page.people import THREE, ask_gateway, whole_mask
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -116,3 +119,18 @@ def open_page(chrome: Chrome, tmp_path: Path) -> Iterator[Page]:
 def page(open_page: Page, gateway: str) -> Page:
     open_page.open(gateway)
     return open_page
+
+
+@pytest.fixture
+def masks(page: Page, gateway: str) -> list[NDArray[np.uint8]]:
+    """The masks of the three people, whose photo is on the page."""
+    page.choose(THREE)
+    page.until_done()
+    size = picture(THREE.read_bytes()).shape
+    return [whole_mask(found, (size[0], size[1])) for found in ask_gateway(gateway, THREE.read_bytes())]
+
+
+@pytest.fixture
+def guarded(open_page: Page, guarded_gateway: str) -> Iterator[Page]:
+    open_page.open(guarded_gateway)
+    yield open_page

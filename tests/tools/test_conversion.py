@@ -11,7 +11,7 @@ import pytest
 
 from maskserve.errors import ToolError
 from maskserve_tools import cli, convert
-from maskserve_tools.converting import cores
+from maskserve_tools.converting import conversion, cores
 from maskserve_tools.converting.paddle_folder import sha256
 
 needs_paddle = pytest.mark.skipif(
@@ -186,3 +186,28 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
             cli.main([command.replace("_", "-"), "--help"])
         assert ended.value.code == 0
         assert "usage: maskserve" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("choice", "exact"),
+    [
+        ({}, True),
+        ({"precision": "bf16"}, False),
+        ({"target": "container-cpu"}, True),
+        ({"target": "container-gpu"}, False),
+    ],
+    ids=str,
+)
+def test_a_core_is_told_whether_float32_is_true(
+    choice: dict[str, str], exact: bool, demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+
+    def make(*_: object, exact: bool) -> None:
+        told.append(exact)
+        raise ToolError("enough")
+
+    monkeypatch.setattr(conversion, "make_core", make)
+    with pytest.raises(ToolError, match="enough"):
+        convert(demo_model, repository=tmp_path / "models", **choice)
+    assert told == [exact]
