@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from maskserve_tools.converting.rcnn.graph import Graph
+from maskserve_tools.converting.onnx_graph.writing import Graph
 
 onnx = pytest.importorskip("onnx", reason="joining needs the convert extra", exc_type=ImportError)
 onnxruntime = pytest.importorskip("onnxruntime", reason="running a graph needs the server extra", exc_type=ImportError)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskserve_tools.converting.rcnn.converted import Converted, constants_of, ordered
-from maskserve_tools.converting.rcnn.graph import Graph
+from maskserve_tools.converting.onnx_graph.converted import Converted, constants_of, ordered
+from maskserve_tools.converting.onnx_graph.writing import Graph
 from maskserve_tools.converting.rcnn.hoisting import Hoisting
 from maskserve_tools.converting.rcnn.pooling import pool
 from maskserve_tools.converting.rcnn.structure import Pooling

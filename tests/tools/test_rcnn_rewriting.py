@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from maskserve_tools.converting.blueprint import Blueprint
+from maskserve_tools.converting.onnx_graph.converted import Converted, attribute
+from maskserve_tools.converting.onnx_graph.writing import Graph, i64
 from maskserve_tools.converting.paddle_folder import PaddleFolder
 from maskserve_tools.converting.program.pir import Program
 from maskserve_tools.converting.rcnn.build import build
-from maskserve_tools.converting.rcnn.converted import Converted, attribute
-from maskserve_tools.converting.rcnn.graph import Graph, i64
+from maskserve_tools.converting.rcnn.filtering import of_a_line, speed_up
 from maskserve_tools.converting.rcnn.portions import run_in_portions
-from maskserve_tools.converting.rcnn.winograd import speed_up, transforms
 
 onnx = pytest.importorskip("onnx", reason="rewriting needs the convert extra", exc_type=ImportError)
 onnxruntime = pytest.importorskip("onnxruntime", reason="running a graph needs the server extra", exc_type=ImportError)
@@ -115,7 +115,7 @@ def test_a_head_that_something_else_reads_stays_as_it_is(tmp_path: Path) -> None
 
 @given(NUMBERS, arrays(np.float64, 3, elements=st.floats(-2, 2)))
 def test_the_transforms_filter_a_line(line: np.ndarray, taps: np.ndarray) -> None:
-    matrices = transforms()
+    matrices = of_a_line()
     filtered = matrices.row @ ((matrices.kernel @ taps) * (matrices.data @ line))
     np.testing.assert_allclose(filtered, np.correlate(line, taps, "same"), atol=1e-9)
 

@@ -13,6 +13,7 @@ from maskserve_tools.converting.blueprint import Blueprint
 from maskserve_tools.converting.core_check import check_core
 from maskserve_tools.converting.measured import preference, reason
 from maskserve_tools.converting.onnx_export import export
+from maskserve_tools.converting.rewriting.rewrite import rewrite
 
 Report = Callable[[str], None]
 
@@ -108,3 +109,4 @@ def _export(blueprint: Blueprint, scratch: Path, target: Path, *, exact: bool) -
         blueprint.points.build_onnx(blueprint.program, blueprint.folder.weights, target, exact=exact)
     else:
         export(*blueprint.write_piece(scratch), target)
+    rewrite(target, exact=exact)

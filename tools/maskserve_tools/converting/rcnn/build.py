@@ -8,11 +8,11 @@ from maskserve.errors import ToolError
 from maskserve_tools.converting.onnx_export import export
 from maskserve_tools.converting.program import weights
 from maskserve_tools.converting.program.pir import Program
+from maskserve_tools.converting.rcnn.filtering import speed_up
 from maskserve_tools.converting.rcnn.join import join
 from maskserve_tools.converting.rcnn.parts import split
 from maskserve_tools.converting.rcnn.portions import run_in_portions
 from maskserve_tools.converting.rcnn.structure import RCNN, find
-from maskserve_tools.converting.rcnn.winograd import speed_up
 
 
 def build(program: Program, parameters: Path, target: Path, *, exact: bool) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from maskserve_tools.converting.rcnn.converted import Converted, attribute
-from maskserve_tools.converting.rcnn.graph import Graph, i64
+from maskserve_tools.converting.onnx_graph.converted import Converted, attribute
+from maskserve_tools.converting.onnx_graph.writing import Graph, i64
 from maskserve_tools.converting.rcnn.pooling import pool
 from maskserve_tools.converting.rcnn.structure import Pooling
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from maskserve_server.families.mask_rcnn import DETECTIONS, MASKS
 from maskserve_server.stages import CORE_THRESHOLD, IM_SHAPE, IMAGE_TENSOR, SCALE_FACTOR
+from maskserve_tools.converting.onnx_graph.converted import Converted
+from maskserve_tools.converting.onnx_graph.writing import Graph, Operand, i64
 from maskserve_tools.converting.rcnn import pooling, proposals, suppression
-from maskserve_tools.converting.rcnn.converted import Converted
-from maskserve_tools.converting.rcnn.graph import Graph, Operand, i64
 from maskserve_tools.converting.rcnn.hoisting import Hoisting
 from maskserve_tools.converting.rcnn.parts import BOXES, MASK_LOGITS, SCORES
 from maskserve_tools.converting.rcnn.structure import RCNN, Pooling

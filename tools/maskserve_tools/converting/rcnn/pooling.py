@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maskserve_tools.converting.rcnn.graph import Graph, f32, i64, scalar
+from maskserve_tools.converting.onnx_graph.writing import Graph, f32, i64, scalar
 from maskserve_tools.converting.rcnn.structure import Assignment, Pooling
 
 _INT64 = 7  # onnx.TensorProto

@@ -7,20 +7,18 @@ hold as many copies of the weights.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from maskserve_tools.converting.rcnn.converted import Converted, attribute, fixed_shapes
-from maskserve_tools.converting.rcnn.graph import Graph, i64
+from maskserve_tools.converting.onnx_graph.converted import Converted, copied
+from maskserve_tools.converting.onnx_graph.folding import fold_normalisations
+from maskserve_tools.converting.onnx_graph.shapes import Shapes, fixed_shapes
+from maskserve_tools.converting.onnx_graph.writing import Graph, i64
 
 _PORTIONS = 16
 # What gives the same for a box with or without the others, as long as it gives something for every box.
 _BOX_BY_BOX = frozenset({"RoiAlign", "Conv", "BatchNormalization", "Relu", "Add", "Slice"})
-
-_Shapes = Mapping[str, tuple[int, ...]]
 
 
 def run_in_portions(path: Path) -> int:
@@ -33,7 +31,7 @@ def run_in_portions(path: Path) -> int:
         how many such heads of a fixed number of boxes there were.
     """
     model, shapes, graph = Converted(path), fixed_shapes(path), Graph("portions")
-    model.nodes = list(_folded(model))
+    fold_normalisations(model, [node for node in model.nodes if node.op_type == "Conv"])
     heads = 0
     for average in [node for node in model.nodes if node.op_type == "GlobalAveragePool"]:
         head = _head(model, shapes, average)
@@ -46,7 +44,7 @@ def run_in_portions(path: Path) -> int:
     return heads
 
 
-def _head(model: Converted, shapes: _Shapes, average: Any) -> list[Any]:
+def _head(model: Converted, shapes: Shapes, average: Any) -> list[Any]:
     """The nodes between the pooling of a fixed number of boxes and the average of each; none where it is otherwise."""
     boxes = shapes.get(average.input[0], (0,))[0]
     producers = {name: node for node in model.nodes for name in node.output}
@@ -73,42 +71,6 @@ def _closed(model: Converted, nodes: Collection[Any]) -> bool:
     return all(id(reader) in ids for reader in readers) and all(known.issuperset(node.input) for node in rest)
 
 
-def _folded(model: Converted) -> Iterator[Any]:
-    """The nodes, with each batch normalisation folded into the convolution in front of it."""
-    convolutions = [node for node in model.nodes if node.op_type == "Conv" and len(node.input) == 2]
-    found = [(node, model.normalisation(node)) for node in convolutions]
-    followers = {id(node): follower for node, follower in found if follower and _constant(model, node, follower)}
-    folded = {id(follower) for follower in followers.values()}
-    for node in model.nodes:
-        if id(node) in followers:
-            yield _with_normalisation(model, node, followers[id(node)])
-        elif id(node) not in folded:
-            yield node
-
-
-def _constant(model: Converted, *nodes: Any) -> bool:
-    """Whether all that the nodes read beside their maps is constant."""
-    return all(model.constants.keys() >= set(node.input[1:]) for node in nodes)
-
-
-def _with_normalisation(model: Converted, convolution: Any, normalisation: Any) -> Any:
-    from onnx import NodeProto, numpy_helper
-
-    names = (convolution.input[1], *normalisation.input[1:])
-    kernel, scale, shift, mean, variance = (
-        numpy_helper.to_array(model.constants[name]).astype(np.float64) for name in names
-    )
-    factor = scale / np.sqrt(variance + attribute(normalisation, "epsilon"))
-    weights = {"kernel": kernel * factor[:, None, None, None], "bias": shift - mean * factor}
-    result = NodeProto()
-    result.CopyFrom(convolution)
-    result.output[0] = normalisation.output[0]
-    result.input[1:] = [f"{names[0]}.{names[1]}.{kind}" for kind in weights]  # heads that share weights go on to
-    for name, array in zip(result.input[1:], weights.values(), strict=True):
-        model.constants[name] = numpy_helper.from_array(array.astype(np.float32), name)
-    return result
-
-
 def _repeat(nodes: Sequence[Any], graph: Graph, boxes: int) -> None:
     """Add the nodes once for each portion of the boxes, and put together what the last of them makes."""
     size = -(-boxes // _PORTIONS)
@@ -119,12 +81,8 @@ def _repeat(nodes: Sequence[Any], graph: Graph, boxes: int) -> None:
 def _portion(nodes: Sequence[Any], graph: Graph, start: int, end: int) -> str:
     """Add the nodes for the boxes from `start` up to `end`; returns the last one's result."""
     own = {node.output[0]: f"{node.output[0]}.{start}" for node in nodes}
-    for node in nodes:
-        copy = type(node)()
-        copy.CopyFrom(node)
-        copy.input[:] = [own.get(name, name) for name in node.input]
-        if node.op_type == "RoiAlign":
-            copy.input[1:] = [graph.op("Slice", name, i64(start), i64(end), i64(0)) for name in node.input[1:]]
-        copy.output[0], copy.name = own[node.output[0]], f"{node.name}.{start}"
+    for copy in copied(nodes, own):
+        if copy.op_type == "RoiAlign":
+            copy.input[1:] = [graph.op("Slice", name, i64(start), i64(end), i64(0)) for name in copy.input[1:]]
         graph.nodes.append(copy)
     return own[nodes[-1].output[0]]

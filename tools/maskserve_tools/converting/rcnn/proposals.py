@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskserve_tools.converting.rcnn.graph import Graph, f32, i64, scalar
+from maskserve_tools.converting.onnx_graph.writing import Graph, f32, i64, scalar
 from maskserve_tools.converting.rcnn.structure import ProposalLevel, Proposals
 
 # Paddle's kBBoxClipDefault: what a side may grow by.

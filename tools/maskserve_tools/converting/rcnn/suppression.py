@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskserve_tools.converting.rcnn.graph import Graph, Operand, f32, i64, scalar
+from maskserve_tools.converting.onnx_graph.writing import Graph, Operand, f32, i64, scalar
 from maskserve_tools.converting.rcnn.structure import Suppression
 
 _FLOAT = 1  # onnx.TensorProto

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskserve_tools.converting.rcnn.graph import Graph
+import numpy.typing as npt
+
+from maskserve_tools.converting.onnx_graph.writing import Graph
 
 
 class Converted:
@@ -53,31 +55,33 @@ class Converted:
         readers = self.readers(convolution.output[0])
         return readers[0] if [node.op_type for node in readers] == ["BatchNormalization"] else None
 
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """A constant's elements."""
+        from onnx import numpy_helper
+
+        array: npt.NDArray[Any] = numpy_helper.to_array(self.constants[name])
+        return array
+
+    def producers(self) -> dict[str, Any]:
+        """The nodes by what they make."""
+        return {name: node for node in self.nodes for name in node.output}
+
     def remove(self, nodes: Collection[Any]) -> None:
         """Take nodes out."""
         gone = {id(node) for node in nodes}
         self.nodes = [node for node in self.nodes if id(node) not in gone]
 
     def save(self, graph: Graph, target: Path) -> None:
-        """Write the nodes here and those of the graph as one ONNX model."""
+        """Write the nodes here and those of the graph, as far as the outputs need them, as one ONNX model."""
         import onnx
 
-        nodes = [*self.nodes, *graph.nodes]
+        nodes = _needed([*self.nodes, *graph.nodes], [tensor.name for tensor in self.outputs])
         constants = [*constants_of(nodes, self.constants), *graph.constants]
         nodes = ordered(nodes, {tensor.name for tensor in (*self.inputs, *constants)})
-        joined = onnx.helper.make_graph(nodes, "rcnn", self.inputs, self.outputs, constants)
+        joined = onnx.helper.make_graph(nodes, "core", self.inputs, self.outputs, constants)
         result = onnx.helper.make_model(joined, opset_imports=self.opset, ir_version=self.ir_version)
         onnx.checker.check_model(result)
         onnx.save(result, str(target))
-
-
-def fixed_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors inside an ONNX model, of those that have a fixed one."""
-    import onnx
-
-    found = onnx.shape_inference.infer_shapes(onnx.load(path)).graph.value_info
-    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in found}
-    return {name: tuple(dims) for name, dims in shapes.items() if dims and all(dims)}
 
 
 def attribute(node: Any, name: str) -> Any:
@@ -87,9 +91,48 @@ def attribute(node: Any, name: str) -> Any:
     return next((helper.get_attribute_value(item) for item in node.attribute if item.name == name), None)
 
 
+def is_plain_convolution(model: Converted, node: Any, *, side: int) -> bool:
+    """Whether a node convolves all channels with constant kernels [side, side], and keeps the size of the maps."""
+    return (
+        node.op_type == "Conv"
+        and model.constants.keys() >= set(node.input[1:])
+        and attribute(node, "kernel_shape") == [side, side]
+        and (attribute(node, "pads") or [0, 0, 0, 0]) == [side // 2] * 4
+        and attribute(node, "group") in (None, 1)
+        and all(attribute(node, name) in (None, [1, 1]) for name in ("strides", "dilations"))
+    )
+
+
+def copied(nodes: Iterable[Any], names: Mapping[str, str]) -> list[Any]:
+    """Copies of nodes that read and make other tensors: those in `names`, by what they are called for the copies."""
+    from onnx import NodeProto
+
+    result = []
+    for node in nodes:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = [names.get(name, name) for name in node.input]
+        copy.output[:] = [names.get(name, name) for name in node.output]
+        copy.name = copy.output[0]
+        result.append(copy)
+    return result
+
+
 def constants_of(nodes: Iterable[Any], constants: dict[str, Any]) -> list[Any]:
     """The constants that nodes read."""
     return [constants[name] for name in {name: None for node in nodes for name in node.input} if name in constants]
+
+
+def _needed(nodes: Sequence[Any], results: Iterable[str]) -> list[Any]:
+    """The nodes that the results depend on, in the order given."""
+    producers = {name: node for node in nodes for name in node.output}
+    left, kept = list(results), set[int]()
+    while left:
+        node = producers.get(left.pop())
+        if node is not None and id(node) not in kept:
+            kept.add(id(node))
+            left += node.input
+    return [node for node in nodes if id(node) in kept]
 
 
 def ordered(nodes: Iterable[Any], known: Iterable[str]) -> list[Any]:
