@@ -33,8 +33,8 @@ _POINTS = len(_LINE.data)
 _LEAST_PAIRS_OF_CHANNELS = 1 << 17
 _LEAST_GAIN = 1.9
 _LEAST_POSITIONS = 256
-# A kernel takes four times its memory: it has to be read as often as a map of 40x40 has positions.
-_LEAST_POSITIONS_OF_A_KERNEL = 1600
+# A kernel takes four times its memory, which is worth it where it filters this much, over all the maps it is used for.
+_LEAST_POSITIONS_OF_A_KERNEL = 3000
 
 
 @dataclass(frozen=True, slots=True)
