@@ -73,7 +73,7 @@ def _coordinates(model: Converted, producers: _Producers, shapes: Shapes, reduct
     """What a reduction is of; None where it is of something else."""
     path = _path(model, producers, reduction)
     compares = [node for node in path if node.op_type == "Greater"]
-    if len(compares) != 1 or len(shapes.get(compares[0].input[0], ())) != 4:
+    if len(compares) != 1 or not _of_masks(model, shapes, compares[0]):
         return None
     nodes = _behind(path, compares[0])
     if attribute(reduction, "axes") == [2, 3]:
@@ -83,6 +83,12 @@ def _coordinates(model: Converted, producers: _Producers, shapes: Shapes, reduct
     if len(sides) != 1 or (side := sides.pop()) is None:
         return None
     return _Coordinates(compares[0], nodes, lines, side)
+
+
+def _of_masks(model: Converted, shapes: Shapes, compare: Any) -> bool:
+    """Whether logits [B, N, H, W] are compared with one number."""
+    logits, limit = compare.input
+    return len(shapes.get(logits, ())) == 4 and limit in model.constants and model.array(limit).size == 1
 
 
 def _path(model: Converted, producers: _Producers, reduction: Any) -> list[Any]:
