@@ -25,6 +25,7 @@ class Extents:
     def __init__(self, *, limit: str | None = None) -> None:
         self.graph = Graph("extents")
         self._inside = self.graph.op("Greater", "logits", np.array(0, np.float32) if limit is None else limit)
+        self._ones = self._cast(self._inside, 1)  # both sides read it
 
     def outputs(self) -> dict[str, str]:
         columns, rows = (self._line(count, side) for count, side in ((7, (1, -1)), (5, (-1, 1))))
@@ -39,10 +40,10 @@ class Extents:
 
     def _ends(self, grid: str) -> tuple[str, str]:
         graph = self.graph
-        inside = graph.op("Mul", grid, self._cast(self._inside, 1))
+        inside = graph.op("Mul", grid, self._ones)
         greatest = graph.op("ReduceMax", self._flattened(inside), axes=[-1], keepdims=0)
         nothing = graph.op("Expand", f32(0), graph.op("Shape", self._inside))
-        chosen = self._cast(graph.op("Add", self._cast(self._inside, 1), nothing), 9)
+        chosen = self._cast(graph.op("Add", self._ones, nothing), 9)
         far = graph.op("Add", np.array(1e8, np.float32), nothing)
         least = graph.op("Where", chosen, graph.op("Add", inside, nothing), far)
         return graph.op("ReduceMin", self._flattened(least), axes=[-1], keepdims=0), graph.op("Add", greatest, f32(1))
