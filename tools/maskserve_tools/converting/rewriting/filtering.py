@@ -66,10 +66,10 @@ def filter_maps(model: Converted, shapes: Shapes, graph: Graph) -> int:
         positions[node.input[1]] += height * width
     enough = [node for node in fitting if positions[node.input[1]] >= _LEAST_POSITIONS_OF_A_KERNEL]
     chosen = fold_normalisations(model, enough)
+    kernels = {name: spread(_LINE, model.array(name)) for name in {node.input[1]: None for node in chosen}}
     for node in chosen:
         _, _, height, width = shapes[node.input[0]]
-        kernels = spread(_LINE, model.array(node.input[1]))
-        filtered = _filter(graph, node.input[0], kernels, (tiled(height), tiled(width)))
+        filtered = _filter(graph, node.input[0], kernels[node.input[1]], (tiled(height), tiled(width)))
         for bias in node.input[2:]:
             filtered = graph.op("Add", filtered, bias)
         graph.call(graph.op("Transpose", filtered, perm=[0, 3, 1, 2]), node.output[0])
