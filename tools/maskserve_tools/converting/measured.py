@@ -27,9 +27,9 @@ class Measurement:
 
 
 MEASURED = {
-    "mask_rt_detr": Measurement("Mask-RT-DETR-S", {"openvino": 375, "onnxruntime": 541}, 2423),
-    "pp_yoloe_seg": Measurement("PP-YOLOE_seg-S", {"openvino": 154, "onnxruntime": 174}, 1641),
-    "solov2": Measurement("SOLOv2", {"openvino": 2227, "onnxruntime": 2525}, 7571),
+    "mask_rt_detr": Measurement("Mask-RT-DETR-S", {"openvino": 266, "onnxruntime": 330}, 2141),
+    "pp_yoloe_seg": Measurement("PP-YOLOE_seg-S", {"openvino": 135, "onnxruntime": 148}, 2029),
+    "solov2": Measurement("SOLOv2", {"openvino": 1751, "onnxruntime": 2288}, 7415),
     "mask_rcnn": Measurement("MaskRCNN-ResNet50-FPN", {"openvino": 1713, "onnxruntime": 1949}, 7117),
 }
 
