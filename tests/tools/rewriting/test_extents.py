@@ -101,3 +101,11 @@ def test_other_reductions_stay(tmp_path: Path) -> None:
     largest = graph.op("ReduceMax", graph.op("Reshape", weights, i64(0, 0, -1)), axes=[-1], keepdims=0)
     plain = write(tmp_path / "core.onnx", graph, {"logits": SHAPE}, {"largest": largest})
     assert rewritten(plain, take_lines)[0] == 0
+
+
+def test_a_least_coordinate_that_counts_the_pixels_outside_stays(tmp_path: Path) -> None:
+    extents = Extents()
+    inside = extents.graph.op("Mul", extents._line(7, (1, -1)), extents._ones)
+    least = extents.graph.op("ReduceMin", extents._flattened(inside), axes=[-1], keepdims=0)
+    plain = write(tmp_path / "core.onnx", extents.graph, {"logits": SHAPE}, {"least": least})
+    assert rewritten(plain, take_lines)[0] == 0

@@ -51,3 +51,15 @@ def test_a_choice_among_several_layers_stays(tmp_path: Path) -> None:
     graph = Graph("chosen")
     plain = write(tmp_path / "core.onnx", graph, INPUTS, {"masks": chosen(graph, layers=2)})
     assert rewritten(plain, gather_first)[0] == 0
+
+
+def test_a_choice_among_some_of_the_rows_stays(tmp_path: Path) -> None:
+    graph = Graph("chosen")
+    masks = graph.op("Reshape", graph.op("MatMul", "embeddings", "features"), i64(-1, QUERIES, SIDE, SIDE))
+    stacked = graph.op("Concat", graph.op("Unsqueeze", masks, i64(0)), axis=0)
+    later = graph.op("Slice", stacked, i64(1), i64(QUERIES), i64(2))
+    order = graph.op("Cast", "order", to=7)
+    kept = graph.op("GatherND", graph.op("Squeeze", later, i64(0)), order)
+    result = graph.op("Reshape", kept, i64(-1, KEPT, SIDE, SIDE))
+    plain = write(tmp_path / "core.onnx", graph, INPUTS, {"masks": result})
+    assert rewritten(plain, gather_first)[0] == 0

@@ -85,6 +85,15 @@ def test_other_doublings_stay(watched: bool, tmp_path: Path) -> None:
     assert rewrite(plain)[0] == 0
 
 
+def test_what_is_added_along_another_side_is_no_bias(tmp_path: Path) -> None:
+    mask = Mask()
+    along_the_width = np.arange(DOUBLED, dtype=np.float32).reshape(1, 1, 1, DOUBLED)
+    doubled = mask.graph.op("Add", mask.doubled(bias=False), along_the_width)
+    result = mask.filtered(doubled, bias=False)
+    plain = write(tmp_path / "core.onnx", mask.graph, {"maps": (1, CHANNELS, 3, DOUBLED // 2)}, {"prototypes": result})
+    assert rewrite(plain)[0] == 0
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_a_composed_kernel_is_the_one_behind_the_other(seed: int) -> None:
     random = np.random.default_rng(seed)

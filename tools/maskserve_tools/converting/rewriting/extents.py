@@ -78,6 +78,8 @@ def _coordinates(model: Converted, producers: _Producers, shapes: Shapes, reduct
     nodes = _behind(path, compares[0])
     if attribute(reduction, "axes") == [2, 3]:
         return _Coordinates(compares[0], nodes, {}, -1) if len(nodes) == 2 else None
+    if any(node.op_type == "Where" for node in nodes) != (reduction.op_type == "ReduceMin"):
+        return None  # the least of `coordinate if inside else 0` is not to be had from lines
     lines = {name: producers[name].input[0] for name in _grids(producers, nodes)}
     sides = {_side(shapes.get(line, ())) for line in lines.values()}
     if len(sides) != 1 or (side := sides.pop()) is None:

@@ -12,15 +12,16 @@ from maskserve_tools.converting.onnx_graph.converted import Converted, attribute
 from maskserve_tools.converting.onnx_graph.shapes import Shapes
 from maskserve_tools.converting.onnx_graph.writing import Graph, i64
 
-# What stands between a product and the choice: other views of the product, and a list of one layer's results.
-_VIEWS = frozenset({"Reshape", "Unsqueeze", "Squeeze", "Concat", "Slice"})
+# From the choice back to the product: the last of a list of one layer's results, which is split into rows and columns.
+_PATH = ("Squeeze", "Slice", "Concat", "Unsqueeze", "Reshape", "MatMul")
+_AXES = {"Squeeze": 1, "Slice": 3, "Unsqueeze": 1}  # which operand says along which sides
 
 
 def gather_first(model: Converted, shapes: Shapes, graph: Graph) -> int:
     """Rewrite the choices of [batch, row] pairs among a product's rows; returns how many there are."""
     producers, gone = model.producers(), []
     for node in model.nodes:
-        product = _product(producers, node) if node.op_type == "GatherND" else None
+        product = _product(model, producers, node) if node.op_type == "GatherND" else None
         if product is None or not _pairs(node, shapes):
             continue
         rows = graph.op("GatherND", product.input[0], node.input[1])
@@ -31,16 +32,24 @@ def gather_first(model: Converted, shapes: Shapes, graph: Graph) -> int:
     return len(gone)
 
 
-def _product(producers: dict[str, Any], gather: Any) -> Any:
+def _product(model: Converted, producers: dict[str, Any], gather: Any) -> Any:
     """The product that a choice is made of; None where there is something else in between."""
-    node = producers.get(gather.input[0])
-    while node is not None and node.op_type in _VIEWS and _is_view(node):
+    node = gather
+    for kind in _PATH:
         node = producers.get(node.input[0])
-    return node if node is not None and node.op_type == "MatMul" else None
+        if node is None or node.op_type != kind or not _along_the_list(model, node):
+            return None
+    return node
 
 
-def _is_view(node: Any) -> bool:
-    return node.op_type != "Concat" or len(node.input) == 1
+def _along_the_list(model: Converted, node: Any) -> bool:
+    """Whether a node leaves all sides but the first alone, and makes no list of several."""
+    if node.op_type == "Concat":
+        return len(node.input) == 1
+    if node.op_type not in _AXES:
+        return True
+    axes = node.input[_AXES[node.op_type]]
+    return axes in model.constants and model.array(axes).tolist() == [0]
 
 
 def _pairs(gather: Any, shapes: Shapes) -> bool:

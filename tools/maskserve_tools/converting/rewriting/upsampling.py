@@ -68,7 +68,7 @@ def _doubled(model: Converted, producers: Mapping[str, Any], name: str) -> _Doub
     if node is None or not _doubles(model, node) or len(model.readers(node.output[0])) != 1:
         return None
     kernel = model.array(node.input[1])
-    if bias is not None and bias.size != kernel.shape[1]:
+    if bias is not None and bias.shape != (1, kernel.shape[1], 1, 1):
         return None
     return _Doubled(node.input[0], kernel, None if bias is None else bias.reshape(-1))
 
@@ -80,15 +80,20 @@ def _doubles(model: Converted, node: Any) -> bool:
         and node.input[1] in model.constants
         and attribute(node, "kernel_shape") == attribute(node, "strides") == [2, 2]
         and attribute(node, "group") in (None, 1)
+        and attribute(node, "dilations") in (None, [1, 1])
         and not any((*(attribute(node, "pads") or ()), *(attribute(node, "output_padding") or ())))
     )
 
 
 def _constant(model: Converted, producers: Mapping[str, Any], name: str) -> Array | None:
-    """A constant, or one that is reshaped; None where it is computed."""
-    while name not in model.constants and name in producers and producers[name].op_type == "Reshape":
-        name = producers[name].input[0]
-    return model.array(name) if name in model.constants else None
+    """A constant, or one that is reshaped to a constant shape; None where it is computed."""
+    if name in model.constants:
+        return model.array(name)
+    node = producers.get(name)
+    if node is None or node.op_type != "Reshape" or not model.constants.keys() >= set(node.input):
+        return None
+    constant, shape = map(model.array, node.input)
+    return constant.reshape(tuple(shape))
 
 
 def _followers(model: Converted, convolution: Any) -> list[Any]:
