@@ -19,7 +19,7 @@ from maskserve_tools.converting.onnx_graph.writing import Graph, i64
 from maskserve_tools.converting.paddle_folder import PaddleFolder
 from maskserve_tools.converting.program.pir import Program
 from maskserve_tools.converting.rcnn.build import build
-from maskserve_tools.converting.rcnn.filtering import of_a_line, speed_up
+from maskserve_tools.converting.rcnn.filtering import filter_pooled_maps, of_a_line
 from maskserve_tools.converting.rcnn.portions import run_in_portions
 
 onnx = pytest.importorskip("onnx", reason="rewriting needs the convert extra", exc_type=ImportError)
@@ -91,7 +91,7 @@ def test_rewriting_changes_no_answer(boxes: int, tmp_path: Path) -> None:
     assert 1 < portions <= 16
     assert kinds(path)["BatchNormalization"] == 0
     np.testing.assert_allclose(answers(path, boxes)[0], before, rtol=1e-5, atol=1e-6)
-    assert speed_up(path) == portions
+    assert filter_pooled_maps(path) == portions
     left = [node for node in Converted(path).nodes if node.op_type == "Conv"]
     assert {tuple(attribute(node, "strides")) for node in left if attribute(node, "kernel_shape") == [3, 3]} == {(2, 2)}
     np.testing.assert_allclose(answers(path, boxes)[0], before, rtol=1e-4, atol=1e-5)
@@ -109,7 +109,7 @@ def test_a_head_that_something_else_reads_stays_as_it_is(tmp_path: Path) -> None
     path = Head(40).write(tmp_path / "head.onnx", watched=True)
     before = path.read_bytes()
     assert run_in_portions(path) == 0
-    assert speed_up(path) == 0  # its convolutions have no bias: their normalisation was not folded into them
+    assert filter_pooled_maps(path) == 0  # its convolutions have no bias: their normalisation was not folded into them
     assert path.read_bytes() == before
 
 

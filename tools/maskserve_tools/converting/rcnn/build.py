@@ -8,7 +8,7 @@ from maskserve.errors import ToolError
 from maskserve_tools.converting.onnx_export import export
 from maskserve_tools.converting.program import weights
 from maskserve_tools.converting.program.pir import Program
-from maskserve_tools.converting.rcnn.filtering import speed_up
+from maskserve_tools.converting.rcnn.filtering import filter_pooled_maps
 from maskserve_tools.converting.rcnn.join import join
 from maskserve_tools.converting.rcnn.parts import split
 from maskserve_tools.converting.rcnn.portions import run_in_portions
@@ -40,7 +40,7 @@ def build(program: Program, parameters: Path, target: Path, *, exact: bool) -> N
     join(folder / "parts.onnx", rcnn, parts.holes, target)
     run_in_portions(target)
     if exact:
-        speed_up(target)
+        filter_pooled_maps(target)
 
 
 def _refuse_what_onnx_lacks(rcnn: RCNN) -> None:

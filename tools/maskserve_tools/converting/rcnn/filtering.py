@@ -31,7 +31,7 @@ def of_a_line() -> Transforms:
     return Transforms(whole.data[:, 1:-1], whole.kernel, whole.row)
 
 
-def speed_up(path: Path) -> int:
+def filter_pooled_maps(path: Path) -> int:
     """Rewrite the convolutions that it fits in a core's file: 3x3 ones of a fixed number of 7x7 maps.
 
     Args:
