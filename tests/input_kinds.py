@@ -46,7 +46,7 @@ class Kind:
     Attributes:
         source: makes the input.
         sources: where each result says it came from: a file's name, an address's, or None; with a page after "#".
-        size: of the pictures.
+        size: of the images.
         error: raised after these results.
         message: what it says.
     """
@@ -80,19 +80,19 @@ KINDS = {
     "array [h, w, 4]": _array(np.dstack([PIXELS, GREY])),
     "array mirrored": _array(PIXELS[:, ::-1]),
     "array [1, 1, 3]": _array(PIXELS[:1, :1], (1, 1)),
-    "array float32": _refused(PIXELS.astype(np.float32), "float32 is not a picture", InvalidImage),
+    "array float32": _refused(PIXELS.astype(np.float32), "float32 is not an image", InvalidImage),
     "array [0, 0, 3]": _refused(PIXELS[:0, :0], "has no pixels", InvalidImage),
     **{f"file {name}": _file(name) for name in ("a.jpg", "a.jpeg", "a.png", "a.bmp", "a.webp", "a.tif", "a.dib")},
     **{f"file {name}": _file(name) for name in ("B.PNG", "B.BMP", "B.JPG", "a.jfif", "no suffix", "straße 照.png")},
     **{f"file {name}": _file(name) for name in ("grey.png", "rgba.png", "deep.png")},
-    "photo lying on its side": _file("turned.jpg", size=LYING),
+    "image lying on its side": _file("turned.jpg", size=LYING),
     "pages of a TIFF file": Kind(lambda place: place.path("two.tiff"), ("two.tiff#0", "two.tiff#1")),
     "directory": Kind(lambda place: place.path("album"), ALBUM),
     "directory with a slash": Kind(lambda place: place.path("album") + "/", ALBUM),
-    "directory without pictures": _refused(lambda place: place.path("nothing"), "no pictures in the directory"),
+    "directory without images": _refused(lambda place: place.path("nothing"), "no images in the directory"),
     "file that is missing": _refused(lambda place: place.path("missing.jpg"), "no such file or directory"),
     "name without suffix that is missing": _refused(lambda place: place.path("missing"), "no such file or directory"),
-    "empty path": _refused("", "the path of the picture is empty"),
+    "empty path": _refused("", "the path of the image is empty"),
     "pattern": _refused(lambda place: place.path("*.png"), "patterns are not expanded"),
     "base64": _refused(base64.b64encode(PIXELS).decode(), r"^'.{40}'\.\.\. is no path; .* base64\.b64decode"),
     "data address": _refused("data:image/png;base64,iVBORw0KGgo=", r"is no path; .* base64\.b64decode"),
@@ -113,7 +113,7 @@ KINDS = {
     "dict input": Kind(lambda place: {"input": place.path("a.png")}, ("a.png",)),
     "dict of something else": _refused({"image": "a.png"}, r"under \"img\" or \"input\"; this one has \['image'\]"),
     "dict of nothing": _refused({}, r"this one has \[\]"),
-    "dict img None": _refused({"img": None}, "NoneType is not a picture"),
+    "dict img None": _refused({"img": None}, "NoneType is not an image"),
     "list of arrays": Kind(lambda _: [PIXELS, PIXELS], (None, None)),
     "list of paths": Kind(lambda place: [place.path("a.png"), place.path("a.jpg")], ("a.png", "a.jpg")),
     "list of directories": Kind(lambda place: [place.path("album")] * 2, ALBUM * 2),
@@ -136,8 +136,8 @@ KINDS = {
     "bytes of text": _refused(b"text", "image", InvalidImage),
     "no bytes": _refused(b"", "image", InvalidImage),
     "PIL": Kind(lambda place: Image.open(place.path("a.png")), (None,)),
-    "None": _refused(None, "NoneType is not a picture"),
-    "number": _refused(7, "int is not a picture"),
+    "None": _refused(None, "NoneType is not an image"),
+    "number": _refused(-7, "int is not an image"),
 }
 
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from maskserve._create import create_pipeline as create_pipeline
     from maskserve.async_pipeline import AsyncPipeline as AsyncPipeline
     from maskserve.errors import ImageTooLarge as ImageTooLarge
@@ -63,6 +64,10 @@ __all__ = sorted(_HOMES)  # noqa: PLE0605  # a list of strings, though not a lit
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("maskserve")
     if name not in _HOMES:
         raise AttributeError(f"module 'maskserve' has no attribute {name!r}")
     value = getattr(import_module(f"maskserve.{_HOMES[name]}"), name)

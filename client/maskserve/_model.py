@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import json
 from typing import TYPE_CHECKING
 
-from maskserve._failures import entry_points
-from maskserve.contract import PARAMETER_LABELS
-from maskserve.errors import InferenceFailed, InvalidParameter, ModelNotFound
+from maskserve.arguments import checked_class_ids, checked_labels
+from maskserve.errors import InferenceFailed, InvalidParameter, ModelNotFound, listed
+from maskserve.paddlex.config import PIPELINE
+from maskserve.served import labels_in, the_model_among
+from maskserve.transport.errors import entry_points
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from maskserve._transport import Transport
+    from maskserve.transport.base import Transport
 
-PIPELINE = "instance_segmentation"
-PIPELINE_MODEL = "Mask-RT-DETR-S"  # what PaddleX's pipeline of that name runs
+_NAMED = 10  # models of a server, in a message
 
 
 class Model:
@@ -57,53 +57,44 @@ class Model:
             self._labels = _read_labels(self._transport, self.name)
         return self._labels
 
-    def class_ids(self, class_ids: Iterable[int] | None, labels: Iterable[str] | None) -> tuple[int, ...] | None:
-        """The classes that a filter asks for, as the server wants them; None for all.
+    def class_ids(
+        self, class_ids: int | Iterable[int] | None, labels: str | Iterable[str] | None
+    ) -> tuple[int, ...] | None:
+        """Return the classes that a filter asks for, in the form that the server reads; None for all.
 
         Raises:
             InvalidParameter: there is no such class.
         """
         if class_ids is None and labels is None:
             return None
-        chosen = {_class_id(value) for value in class_ids or ()}
-        if labels is not None:
-            known = {label: index for index, label in enumerate(self.labels)}
-            chosen.update(_lookup(label, known) for label in ([labels] if isinstance(labels, str) else labels))
+        chosen = set(() if class_ids is None else checked_class_ids(class_ids))
+        for label in () if labels is None else checked_labels(labels):
+            chosen.update(_lookup(label, self.labels))
         return tuple(sorted(chosen))
 
 
-def _class_id(value: object) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise InvalidParameter(f"a class id is an integer, not {value!r}; class names go into labels=")
-    number = int(value.__index__())
-    if not 0 <= number < 2**31:
-        raise InvalidParameter(f"there is no class {number}")
-    return number
-
-
-def _lookup(label: str, known: dict[str, int]) -> int:
-    if label not in known:
-        close = difflib.get_close_matches(str(label), known, n=3)
+def _lookup(label: str, known: Sequence[str]) -> list[int]:
+    """Return the classes of that name, of which a model may have several."""
+    found = [index for index, name in enumerate(known) if name == label]
+    if not found:
+        close = difflib.get_close_matches(label, known, n=3)
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise InvalidParameter(f"the model has no class {label!r}{hint}")
-    return known[label]
+    return found
 
 
 def _choose(transport: Transport) -> str:
     names = entry_points(transport.models())
-    if PIPELINE_MODEL in names or len(names) == 1:
-        return PIPELINE_MODEL if PIPELINE_MODEL in names else names[0]
-    has = f"it has {', '.join(names)}; name one of them" if names else "it has none"
+    chosen = the_model_among(names)
+    if chosen is not None:
+        return chosen
+    has = f"it has {listed(names, _NAMED)}; name one of them" if names else "it has none"
     raise ModelNotFound(f"{PIPELINE!r} could be any model of the server at {transport.url}: {has}")
 
 
 def _read_labels(transport: Transport, name: str) -> tuple[str, ...]:
-    config = transport.model_config(name)
-    try:
-        labels = json.loads(config["parameters"][PARAMETER_LABELS]["string_value"])
-    except (KeyError, TypeError, ValueError):
-        labels = None
-    if not isinstance(labels, list):
-        mend = "convert it with `maskserve convert`"
-        raise InferenceFailed(f"{name} at {transport.url} does not say what its classes are called; {mend}")
-    return tuple(map(str, labels))
+    labels = labels_in(transport.model_config(name))
+    if labels is None:
+        fix = "convert it with `maskserve convert`"
+        raise InferenceFailed(f"{name} at {transport.url} does not say what its classes are called; {fix}")
+    return labels

@@ -40,5 +40,23 @@ OUTPUTS = (BOXES, SCORES, LABELS, MASKS, MASK_BOXES, IMAGE_SIZE)
 # Keys of the `parameters` map in the model configuration of the entry that clients call.
 PARAMETER_CONTRACT = "maskserve_contract"
 PARAMETER_LABELS = "labels"  # JSON list of class names, by class index
+PARAMETER_CLASSES = "classes"  # how many classes the network tells apart; absent where that is not known
 PARAMETER_DRAW_THRESHOLD = "draw_threshold"
-PARAMETER_MODEL_NAME = "paddle_model_name"  # Global.model_name of inference.yml
+
+# Of a request: it is a test of the server, which a full queue lets in, one at a time and in front.
+PARAMETER_PROBE = "maskserve_probe"
+
+# The entries that a model of layout "ensemble" consists of: MODEL.preprocess and so on. Clients do not call them.
+PREPROCESS, CORE, POSTPROCESS = "preprocess", "core", "postprocess"
+STEPS = (PREPROCESS, CORE, POSTPROCESS)
+
+
+def step_name(model: str, step: str) -> str:
+    """Return the name of the entry that is `step` of `model`."""
+    return f"{model}.{step}"
+
+
+def model_of(name: str) -> str | None:
+    """Return the model that an entry called `name` would be a step of; None where it is not called like a step."""
+    model, _, step = name.rpartition(".")
+    return model if model and step in STEPS else None

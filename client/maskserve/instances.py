@@ -1,18 +1,24 @@
-"""The instances found in one picture, as columns and one by one."""
+"""The instances found in one image, as columns and one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, overload
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
+from maskserve.arguments import (
+    checked_area,
+    checked_class_ids,
+    checked_labels,
+    checked_positions,
+    checked_threshold,
+)
 from maskserve.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from maskserve.masks import Mask
@@ -28,7 +34,7 @@ class Instance:
         class_id: class index.
         label: class name.
         score: confidence.
-        box: x0, y0, x1, y1 in pixels, inside the picture.
+        box: x0, y0, x1, y1 in pixels, inside the image.
         mask: its pixels.
     """
 
@@ -41,15 +47,15 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instances(Sequence[Instance]):
-    """What was found in one picture, in the model's order.
+    """What was found in one image, in the model's order.
 
     Attributes:
-        boxes_xyxy: [N, 4] float32, x0, y0, x1, y1 in pixels, clipped to the picture.
+        boxes_xyxy: [N, 4] float32, x0, y0, x1, y1 in pixels, clipped to the image.
         scores: [N] float32.
         class_ids: [N] int32.
         labels: N class names.
         masks: N masks.
-        image_size: height and width of the picture.
+        image_size: height and width of the image.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -59,28 +65,48 @@ class Instances(Sequence[Instance]):
     masks: tuple[Mask, ...]
     image_size: tuple[int, int]
 
+    def __post_init__(self) -> None:
+        # read-only, because a change here would not be seen in the dict of a result
+        for name in ("boxes_xyxy", "scores", "class_ids"):
+            column = getattr(self, name).view()
+            column.flags.writeable = False
+            object.__setattr__(self, name, column)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Instances, tuple(getattr(self, field.name) for field in fields(self))
+
     def __len__(self) -> int:
         return len(self.masks)
 
     @overload
     def __getitem__(self, index: int) -> Instance: ...
     @overload
-    def __getitem__(self, index: slice) -> Instances: ...
-    def __getitem__(self, index: int | slice) -> Instance | Instances:
+    def __getitem__(self, index: slice | Iterable[int]) -> Instances: ...
+    def __getitem__(self, index: int | slice | Iterable[int]) -> Instance | Instances:
         if isinstance(index, slice):
             return self.take(range(len(self))[index])
-        x0, y0, x1, y1 = self.boxes_xyxy[index].tolist()
+        if isinstance(index, Iterable) and not (isinstance(index, np.ndarray) and index.ndim == 0):
+            return self.take(index)
+        position = operator.index(index)  # a TypeError, as of a list, for what is none
+        x0, y0, x1, y1 = self.boxes_xyxy[position].tolist()
         return Instance(
-            class_id=int(self.class_ids[index]),
-            label=self.labels[index],
-            score=float(self.scores[index]),
+            class_id=int(self.class_ids[position]),
+            label=self.labels[position],
+            score=float(self.scores[position]),
             box=(x0, y0, x1, y1),
-            mask=self.masks[index],
+            mask=self.masks[position],
         )
 
-    def take(self, indices: Iterable[int]) -> Instances:
-        """The instances at `indices`, in that order."""
-        order = list(indices)
+    def take(self, indices: int | Iterable[int]) -> Instances:
+        """Return the instances at `indices`, in that order.
+
+        Args:
+            indices: one position, an iterable of them, or a bool for each instance.
+
+        Raises:
+            InvalidParameter: there is no such instance.
+        """
+        order = checked_positions(indices, len(self))
         return Instances(
             boxes_xyxy=self.boxes_xyxy[order],
             scores=self.scores[order],
@@ -94,27 +120,66 @@ class Instances(Sequence[Instance]):
         self,
         *,
         threshold: float | None = None,
-        class_ids: Iterable[int] | None = None,
-        labels: Iterable[str] | None = None,
-        min_area: int = 0,
+        class_ids: int | Iterable[int] | None = None,
+        labels: str | Iterable[str] | None = None,
+        min_area: float = 0,
     ) -> Instances:
-        """Those that score higher than `threshold`, are of one of the classes, and have `min_area` mask pixels."""
+        """Keep those that score above `threshold`, are of one of the classes, and have `min_area` mask pixels.
+
+        Unlike in `predict`, an instance must be both of `class_ids` and of `labels` where both are given.
+
+        Args:
+            threshold: from 0 to 1.
+            class_ids: one class, or an iterable of them.
+            labels: one class name, or an iterable of them.
+            min_area: in pixels.
+
+        Raises:
+            InvalidParameter: an argument is something else.
+        """
+        return self.take(
+            self.matching(threshold=threshold, class_ids=class_ids, labels=labels, min_area=min_area),
+        )
+
+    def matching(
+        self,
+        *,
+        threshold: float | None = None,
+        class_ids: int | Iterable[int] | None = None,
+        labels: str | Iterable[str] | None = None,
+        min_area: float = 0,
+    ) -> list[int]:
+        """Return the positions of those that `filter` keeps; the arguments are its.
+
+        Raises:
+            InvalidParameter: an argument is something else.
+        """
         keep = np.ones(len(self), bool)
-        if threshold is not None:
-            keep &= self.scores > np.float32(threshold)
+        min_area = checked_area(min_area)
+        if (score := checked_threshold(threshold)) is not None:
+            keep &= self.scores > np.float32(score)
         if class_ids is not None:
-            keep &= np.isin(self.class_ids, list(class_ids))
+            keep &= np.isin(self.class_ids, checked_class_ids(class_ids))
         if labels is not None:
-            wanted = frozenset(labels)
+            wanted = frozenset(checked_labels(labels))
             keep &= np.array([label in wanted for label in self.labels], bool)
         if min_area > 0:
             keep &= np.array([mask.area >= min_area for mask in self.masks], bool)
-        return self.take(np.flatnonzero(keep).tolist())
+        kept: list[int] = np.flatnonzero(keep).tolist()
+        return kept
 
     def sort(self, by: Order = "score") -> Instances:
-        """In another order: best score or largest mask first, by class name, from the left, or from the top.
+        """Sort: best score or largest mask first, by class name, from the left, or from the top.
 
         Instances that are equal in this keep their order.
+
+        Raises:
+            InvalidParameter: `by` is none of these.
+        """
+        return self.take(self.order(by))
+
+    def order(self, by: Order = "score") -> list[int]:
+        """Return the indices in the order of `sort`.
 
         Raises:
             InvalidParameter: `by` is none of these.
@@ -130,4 +195,4 @@ class Instances(Sequence[Instance]):
                 keys = self.boxes_xyxy[:, "xy".index(by)].tolist()
             case _:
                 raise InvalidParameter(f"cannot sort by {by!r}: score, area, label, x and y are possible")
-        return self.take(sorted(range(len(self)), key=keys.__getitem__))
+        return sorted(range(len(self)), key=keys.__getitem__)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pycocotools import mask as coco
 
-from maskserve import _rle
+from maskserve import rle as _rle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def encode_crop(crop: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
-    """Compressed COCO run lengths of a mask.
+    """Return the compressed COCO run lengths of a mask.
 
     Args:
         crop: [h, w] uint8 or bool; everything but zero is foreground. Column-major (Fortran) memory is used as it is,
@@ -36,7 +36,7 @@ def encode_crop(crop: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
 
 
 def decode_crop(counts: bytes, height: int, width: int) -> NDArray[np.uint8]:
-    """The mask that `encode_crop` was given.
+    """Return the mask that `encode_crop` was given.
 
     Args:
         counts: compressed COCO run lengths; they may come from anywhere, they are checked first.
@@ -73,12 +73,12 @@ def _checked_runs(counts: bytes, height: int, width: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """One instance's mask: run lengths inside a window of the picture. Two masks are equal when their pixels are.
+    """One instance's mask: run lengths inside a window of the image. Two masks are equal when their pixels are.
 
     Attributes:
         counts: compressed COCO run lengths of the window.
         box: x, y, width, height of the window in pixels; outside of it there is only background.
-        size: height and width of the whole picture.
+        size: height and width of the whole image.
     """
 
     counts: bytes
@@ -87,19 +87,19 @@ class Mask:
 
     @classmethod
     def from_crop(cls, crop: NDArray[Any], x: int, y: int, size: tuple[int, int]) -> Mask:
-        """The mask that is `crop` ([h, w], non-zero is foreground) at `x`, `y` of a picture of `size` (height, width).
+        """Make a mask from `crop` ([h, w], non-zero is foreground) at `x`, `y` of an image of `size` (height, width).
 
         Raises:
-            ValueError: the crop does not lie inside the picture.
+            ValueError: the crop does not lie inside the image.
         """
         height, width = crop.shape
         if x < 0 or y < 0 or x + width > size[1] or y + height > size[0]:
-            raise ValueError(f"a crop of {height}x{width} at x={x}, y={y} leaves the picture of {size[0]}x{size[1]}")
+            raise ValueError(f"a crop of {height}x{width} at x={x}, y={y} leaves the image of {size[0]}x{size[1]}")
         return cls(encode_crop(np.asarray(crop != 0)), (x, y, width, height), size)
 
     @classmethod
     def encode(cls, pixels: NDArray[Any]) -> Mask:
-        """The mask of a whole picture, [height, width], non-zero is foreground; its window is as tight as can be."""
+        """Encode the mask of a whole image, [height, width]; non-zero is foreground. Its window is the tightest."""
         rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
         if rows.size == 0:
             return cls(b"", (0, 0, 0, 0), (pixels.shape[0], pixels.shape[1]))
@@ -108,7 +108,7 @@ class Mask:
         return cls.from_crop(crop, x, y, (pixels.shape[0], pixels.shape[1]))
 
     def crop(self) -> NDArray[np.uint8]:
-        """The window's pixels, [h, w] uint8 of 0 and 1.
+        """Return the window's pixels, [h, w] uint8 of 0 and 1.
 
         Raises:
             ValueError: the run lengths are not of the window's size.
@@ -116,7 +116,7 @@ class Mask:
         return decode_crop(self.counts, self.box[3], self.box[2])
 
     def decode(self) -> NDArray[np.uint8]:
-        """The whole picture's pixels, [height, width] uint8 of 0 and 1."""
+        """Return the whole image's pixels, [height, width] uint8 of 0 and 1."""
         x, y, width, height = self.box
         pixels = np.zeros(self.size, np.uint8)
         pixels[y : y + height, x : x + width] = self.crop()
@@ -139,16 +139,16 @@ class Mask:
         return (x + left, y + top, right - left + 1, bottom - top + 1)
 
     def to_coco(self) -> dict[str, Any]:
-        """COCO's compressed RLE of the whole picture, ``{"size": [height, width], "counts": str}``.
+        """Return COCO's compressed RLE of the whole image, ``{"size": [height, width], "counts": str}``.
 
-        Computed from the runs of the window; the picture is never painted.
+        Computed from the runs of the window; the image is never painted.
         """
         runs = _rle.place(_rle.parse_counts(self.counts), self.box, self.size)
         return {"size": list(self.size), "counts": _rle.format_counts(runs).decode("ascii")}
 
     @classmethod
     def from_coco(cls, rle: Mapping[str, Any]) -> Mask:
-        """The mask that a COCO RLE of a whole picture stands for, compressed (text or bytes) or not (a list).
+        """Make a mask from a COCO RLE of a whole image, compressed (text or bytes) or not (a list).
 
         Raises:
             ValueError: the run lengths are damaged or are of another size.
@@ -162,19 +162,20 @@ class Mask:
         return cls.encode(decode_crop(text, height, width))
 
     def polygons(self) -> list[NDArray[np.int64]]:
-        """The outlines along pixel edges: clockwise around foreground, counter-clockwise around holes.
+        """Return the outlines along pixel edges: clockwise around foreground, counter-clockwise around holes.
 
-        The signed areas inside sum up to `area`, exactly.
+        The signed areas inside sum up to `area`, exactly. Pixels that touch at a corner only have one outline together,
+        which passes this corner twice; holes that touch at a corner have an outline each.
 
         Returns:
-            arrays [N, 2] of x, y in the picture, from (0, 0) to (width, height).
+            arrays [N, 2] of x, y in the image, from (0, 0) to (width, height).
         """
-        from maskserve._polygons import outlines
+        from maskserve.exports.polygons import outlines
 
         return [outline + np.array(self.box[:2]) for outline in outlines(self.crop())]
 
     def iou(self, other: Mask) -> float:
-        """Intersection over union; 0 when both are empty."""
+        """Return the intersection over union; 0 when both are empty."""
         union = (self | other).area
         return (self & other).area / union if union else 0.0
 
@@ -205,13 +206,13 @@ class Mask:
 
 
 def _combined(operation: np.ufunc, first: Mask, second: Mask) -> Mask:
-    """A set operation, painted in the smallest window that holds both masks.
+    """Return a set operation, painted in the smallest window that holds both masks.
 
     Raises:
-        ValueError: the masks are of pictures of different sizes.
+        ValueError: the masks are of images of different sizes.
     """
     if first.size != second.size:
-        raise ValueError(f"masks of pictures of different sizes: {first.size} and {second.size}")
+        raise ValueError(f"masks of images of different sizes: {first.size} and {second.size}")
     boxes = [mask.box for mask in (first, second) if mask.box[2] and mask.box[3]]
     if not boxes:
         return first

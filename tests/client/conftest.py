@@ -14,11 +14,11 @@ import pytest
 from hypothesis import settings
 
 from maskserve import contract
-from maskserve._transport import ServedModel
-from maskserve._wire import ImageRequest, Tensor
 from maskserve.errors import InvalidImage
 from maskserve.masks import encode_crop
 from maskserve.pipeline import Pipeline
+from maskserve.transport.base import ServedModel, ServerStatus
+from maskserve.transport.wire import ImageRequest, Tensor
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
@@ -57,12 +57,12 @@ def make_answer(found: Sequence[Found], size: tuple[int, int]) -> list[Tensor]:
 
 
 def values(results: Iterable[Any]) -> list[int]:
-    """The scores of `FakeTransport`'s answers: the values of the grey pictures that were asked for."""
+    """The scores of `FakeTransport`'s answers: the values of the grey images that were asked for."""
     return [round(float(result.scores[0]) * 255) for result in results]
 
 
 class FakeTransport:
-    """Finds in every picture one "car" as large as the picture, whose score tells the first pixel's blue."""
+    """Finds in every image one "car" as large as the image, whose score tells the first pixel's blue."""
 
     url = "fake://server"
 
@@ -93,6 +93,9 @@ class FakeTransport:
     def models(self) -> list[ServedModel]:
         return self.served
 
+    def status(self) -> ServerStatus:
+        return ServerStatus("triton", "2.51.0", ready=True)
+
     def close(self) -> None:
         self.closed = True
 
@@ -114,7 +117,7 @@ def answer() -> Callable[[Sequence[Found], tuple[int, int]], list[Tensor]]:
 
 @pytest.fixture
 def result_of(transport: FakeTransport) -> Callable[..., Any]:
-    """The result for a picture, given what the server finds in it."""
+    """The result for an image, given what the server finds in it."""
 
     def result(source: Any, found: Sequence[Found], size: tuple[int, int], generation: str = "3.0b2") -> Any:
         transport.respond = lambda _: make_answer(found, size)
@@ -126,5 +129,5 @@ def result_of(transport: FakeTransport) -> Callable[..., Any]:
 
 @pytest.fixture
 def grey() -> Callable[..., np.ndarray]:
-    """A picture of one value, [h, w, 3]."""
+    """An image of one value, [h, w, 3]."""
     return lambda value=255, height=6, width=8: np.full((height, width, 3), value, np.uint8)

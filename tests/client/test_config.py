@@ -2,8 +2,8 @@ import pytest
 import yaml
 
 from maskserve import create_pipeline
-from maskserve._config import Settings, read_settings
 from maskserve.errors import InvalidParameter
+from maskserve.paddlex.config import Settings, read_settings
 
 FIRST = """
 Global:
@@ -50,7 +50,12 @@ def test_the_file_of_the_later_generation(written):
 
 def test_what_a_file_says_reaches_the_server(written, transport, grey, monkeypatch):
     urls = []
-    monkeypatch.setattr("maskserve._create.open_transport", lambda endpoint: urls.append(endpoint.url) or transport)
+
+    def opened(endpoint):
+        urls.append(endpoint.url)
+        return transport
+
+    monkeypatch.setattr("maskserve._create.open_transport", opened)
     (result,) = create_pipeline(written(LATER)).predict(grey())
     ((model, request),) = transport.requests
     assert (urls, model, request.threshold) == (["http://box:8000"], "Mask-RT-DETR-S", 0.25)
@@ -93,6 +98,11 @@ BAD = {
     "batch size": ("Pipeline: {model: m, batch_size: many}", "batch_size='many'"),
     "device": ("Pipeline: {model: m, device: tpu}", "device='tpu'"),
     "url": ("Pipeline: {model: m, url: nowhere}", "'nowhere' is not the URL"),
+    "url that is no text": ("{url: true, Pipeline: {model: m}}", "url=True in .* is not the URL"),
+    "url as a list": ("{url: [null], Pipeline: {model: m}}", "is not the URL"),
+    "a day that there is not": ("Pipeline: {model: 2001-99-99}", "is not YAML"),
+    "a type that is none": ("Pipeline: {model: !!bool perhaps}", "is not YAML"),
+    "nested deeply": ("[" * 3000, "is not YAML"),
 }
 
 
@@ -105,8 +115,12 @@ def test_files_without_sense(written, text, message):
 def test_a_file_that_is_not_there(written):
     with pytest.raises(InvalidParameter, match=r"nowhere\.yaml cannot be read: No such file"):
         create_pipeline("nowhere.yaml")
-    with pytest.raises(InvalidParameter, match=r"has no Global\.model_name"):
-        create_pipeline(written("mode: paddle", "x/inference.yml").parent)
+    with pytest.raises(InvalidParameter, match=r"inference\.yml holds no settings"):
+        create_pipeline(written("", "x/inference.yml").parent)
+
+
+def test_a_folder_whose_settings_have_no_name_goes_by_its_own(written):
+    assert read_settings(written("mode: paddle", "cars/inference.yml").parent).model == "cars"
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu", "GPU:0", "gpu:0,1", "npu:3", "xpu", "mlu:0", "dcu:0"])

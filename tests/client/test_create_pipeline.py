@@ -5,13 +5,13 @@ import json
 import pytest
 
 from maskserve import create_pipeline
-from maskserve._endpoint import parse_url
-from maskserve._transport import ServedModel
 from maskserve.errors import (
     InvalidParameter,
     ModelNotFound,
 )
 from maskserve.pipeline import Pipeline
+from maskserve.transport.base import ServedModel
+from maskserve.transport.endpoint import parse_url
 
 SERVED = {
     "the only one": (["demo", "demo.core", "demo.preprocess"], "demo"),

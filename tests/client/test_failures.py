@@ -1,6 +1,7 @@
-"""What happens to a picture, and to its neighbours, when something is wrong."""
+"""What happens to an image, and to its neighbours, when something is wrong."""
 
 import pytest
+from PIL import Image
 from tests.client.conftest import values
 
 from maskserve import Failure
@@ -18,7 +19,7 @@ from maskserve.pipeline import Pipeline
 
 @pytest.fixture
 def three(tmp_path, grey):
-    """A good picture, a damaged file, another good picture."""
+    """A good image, a damaged file, another good image."""
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"text")
     return [grey(1), bad, grey(3)], str(bad)
@@ -44,6 +45,28 @@ def test_a_bad_picture_may_be_returned(pipeline, three):
     assert isinstance(failure, Failure)
     assert failure.input_path == path
     assert isinstance(failure.error, InvalidImage)
+
+
+@pytest.mark.parametrize("form", ["path", "bytes"])
+def test_a_failure_says_which_page_it_is(pipeline, transport, tmp_path, form):
+    path = tmp_path / "scan.tif"
+    pages = [Image.new("L", (8, 6), value) for value in (1, 2, 3)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    find = transport.respond
+
+    def respond(request):
+        answer = find(request)
+        if len(transport.requests) == 2:
+            raise InferenceFailed("no memory")
+        return answer
+
+    transport.respond = respond
+    one_by_one = Pipeline("tiny", transport, concurrency=1)
+    source = str(path) if form == "path" else path.read_bytes()
+    outcomes = list(one_by_one.predict(source, on_error="return"))
+    assert [outcome.page_index for outcome in outcomes] == [0, 1, 2]
+    assert isinstance(outcomes[1], Failure)
+    assert outcomes[1].error.message == (f"{path}, page 1: no memory" if form == "path" else "no memory")
 
 
 def test_a_path_is_not_named_twice(pipeline):

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from maskserve._inputs import pictures
-from maskserve._pictures import as_bgr, encode_bmp
-from maskserve._tiff import count_pages
 from maskserve.errors import ImageTooLarge, InputError, InvalidImage, UnsupportedFormat
+from maskserve.inputs.image import as_bgr, encode_bmp, smaller
+from maskserve.inputs.sources import images
+from maskserve.inputs.tiff import count_pages
 
 RNG = np.random.default_rng(5)
 BGR = RNG.integers(0, 256, (7, 5, 3), np.uint8)
@@ -23,8 +23,8 @@ def png(pixels=BGR):
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-def pixels_sent(picture):
-    return cv2.imdecode(np.frombuffer(picture.encoded(), np.uint8), cv2.IMREAD_COLOR)
+def pixels_sent(input_image):
+    return cv2.imdecode(np.frombuffer(input_image.encoded(), np.uint8), cv2.IMREAD_COLOR)
 
 
 @pytest.fixture
@@ -49,15 +49,15 @@ ARRAYS = {
 
 @pytest.mark.parametrize(("array", "expected"), ARRAYS.values(), ids=ARRAYS)
 def test_arrays_travel_without_loss(array, expected):
-    (picture,) = pictures(array)
-    assert picture.input_path is None
-    assert np.array_equal(pixels_sent(picture), expected)
-    assert np.array_equal(picture.bgr(), expected)
+    (input_image,) = images(array)
+    assert input_image.input_path is None
+    assert np.array_equal(pixels_sent(input_image), expected)
+    assert np.array_equal(input_image.bgr(), expected)
 
 
 BAD_ARRAYS = {
-    "float": (np.zeros((4, 4, 3), np.float32), "float32 is not a picture"),
-    "16 bit": (np.zeros((4, 4, 3), np.uint16), "uint16 is not a picture"),
+    "float": (np.zeros((4, 4, 3), np.float32), "float32 is not an image"),
+    "16 bit": (np.zeros((4, 4, 3), np.uint16), "uint16 is not an image"),
     "five channels": (np.zeros((4, 4, 5), np.uint8), r"shape \[4, 4, 5\]"),
     "a batch": (np.zeros((2, 4, 4, 3), np.uint8), r"shape \[2, 4, 4, 3\]"),
     "no pixels": (np.zeros((0, 0, 3), np.uint8), "no pixels"),
@@ -68,59 +68,59 @@ BAD_ARRAYS = {
 
 @pytest.mark.parametrize(("array", "message"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
 def test_arrays_that_are_no_pictures(array, message):
-    (picture,) = pictures(array)
+    (input_image,) = images(array)
     with pytest.raises(InvalidImage, match=message):
-        picture.encoded()
+        input_image.encoded()
 
 
 def test_an_array_may_be_filled_again_at_once():
     buffer = BGR.copy()
-    (picture,) = pictures(buffer)
+    (input_image,) = images(buffer)
     buffer[:] = 0
-    assert np.array_equal(pixels_sent(picture), BGR)
+    assert np.array_equal(pixels_sent(input_image), BGR)
 
 
 @pytest.mark.parametrize("kind", [str, Path])
 def test_files_are_sent_as_they_are(folder, kind):
-    (picture,) = pictures(kind(folder / "a.jpg"))
-    assert picture.input_path == str(folder / "a.jpg")
-    assert picture.encoded() == (folder / "a.jpg").read_bytes()
+    (input_image,) = images(kind(folder / "a.jpg"))
+    assert input_image.input_path == str(folder / "a.jpg")
+    assert input_image.encoded() == (folder / "a.jpg").read_bytes()
 
 
 def test_a_file_of_any_name_is_tried(folder):
-    (picture,) = pictures(folder / "notes.txt")
-    assert picture.encoded() == (folder / "notes.txt").read_bytes()
+    (input_image,) = images(folder / "notes.txt")
+    assert input_image.encoded() == (folder / "notes.txt").read_bytes()
 
 
 def test_a_directory_is_searched_recursively_in_byte_order(folder):
-    paths = [Path(picture.input_path).relative_to(folder).as_posix() for picture in pictures(str(folder))]
+    paths = [Path(str(input_image.input_path)).relative_to(folder).as_posix() for input_image in images(str(folder))]
     assert paths == ["D.PNG", "a.jpg", "b/c/deep.webp", "b/x.PNG", "y.TIFF"]
 
 
 def test_dicts_lists_and_whatever_else_holds_pictures(folder):
     path = str(folder / "a.jpg")
     mixed = [path, (BGR, [{"img": path}]), {"input": [folder / "D.PNG"]}, iter([path]), [], png()]
-    found = [picture.input_path for picture in pictures(mixed)]
+    found = [input_image.input_path for input_image in images(mixed)]
     assert found == [path, None, path, str(folder / "D.PNG"), path, None]
 
 
 def test_bytes_are_an_image_file():
     for content in (png(), bytearray(png()), memoryview(png())):
-        (picture,) = pictures(content)
-        assert picture.encoded() == png()
+        (input_image,) = images(content)
+        assert input_image.encoded() == png()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1"])
 def test_pil_images(mode):
     image = Image.fromarray(np.ascontiguousarray(BGR[:, :, ::-1])).convert(mode)
-    (picture,) = pictures(image)
-    assert np.array_equal(pixels_sent(picture), np.asarray(image.convert("RGB"))[:, :, ::-1])
+    (input_image,) = images(image)
+    assert np.array_equal(pixels_sent(input_image), np.asarray(image.convert("RGB"))[:, :, ::-1])
 
 
 def test_a_pil_image_of_16_bits_looks_as_its_file_does():
     deep = RNG.integers(0, 2**16, (7, 5), np.uint16)
     file = png(deep)
-    (of_file,), (of_image,) = pictures(file), pictures(Image.open(io.BytesIO(file)))
+    (of_file,), (of_image,) = images(file), images(Image.open(io.BytesIO(file)))
     assert np.array_equal(of_image.bgr(), of_file.bgr())
 
 
@@ -129,17 +129,17 @@ def test_a_pil_image_is_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(BGR).save(file, "PNG", exif=exif)
-    (picture,) = pictures(Image.open(file))
-    assert picture.bgr().shape == (5, 7, 3)
+    (input_image,) = images(Image.open(file))
+    assert input_image.bgr().shape == (5, 7, 3)
 
 
 FAILURES = {
     "missing": ("nowhere.jpg", "no such file or directory: 'nowhere.jpg'"),
     "a pattern": ("photos/*.jpg", "patterns are not expanded"),
-    "empty path": ("", "path of the picture is empty"),
+    "empty path": ("", "path of the image is empty"),
     "nul in the path": ("a\0b", "cannot be read"),
-    "None": (None, "NoneType is not a picture"),
-    "number": (7, "int is not a picture"),
+    "None": (None, "NoneType is not an image"),
+    "number": (7, "int is not an image"),
     "other dict": ({"image": "a.jpg"}, r"under \"img\" or \"input\"; this one has \['image'\]"),
     "twofold dict": ({"img": "a.jpg", "input": "b.jpg"}, "under"),
     "other address": ("ftp://example.org/a.jpg", "only http and https"),
@@ -149,27 +149,42 @@ FAILURES = {
 
 @pytest.mark.parametrize(("source", "message"), FAILURES.values(), ids=FAILURES)
 def test_what_cannot_be_had_fails_in_its_turn(source, message):
-    good, bad, last = pictures([BGR, source, BGR])
+    good, bad, last = images([BGR, source, BGR])
     with pytest.raises(InputError, match=message):
         bad.encoded()
     assert good.encoded() == last.encoded()
 
 
 def test_an_empty_directory(tmp_path):
-    (picture,) = pictures(tmp_path)
-    with pytest.raises(InputError, match="no pictures in the directory"):
-        picture.encoded()
+    (input_image,) = images(tmp_path)
+    with pytest.raises(InputError, match="no images in the directory"):
+        input_image.encoded()
 
 
 def test_a_file_that_is_no_image_cannot_be_drawn_upon():
     for content in (b"", b"text", png()[:40]):
-        (picture,) = pictures(content)
+        (input_image,) = images(content)
         with pytest.raises(InvalidImage, match="cannot be decoded"):
-            picture.bgr()
+            input_image.bgr()
 
 
 def test_bmp_of_a_grey_array_is_small():
     assert len(encode_bmp(as_bgr(np.zeros((100, 100), np.uint8)))) < 12_000
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((60, 50, 3), np.uint8), np.zeros((60, 50), np.uint8)], ids=["BGR", "grey"])
+def test_a_bmp_that_is_too_large_to_be_sent_becomes_a_png(pixels):
+    raw = encode_bmp(pixels)
+    sent = smaller(raw)
+    assert sent.startswith(b"\x89PNG")
+    assert len(sent) < len(raw) / 10
+    assert np.array_equal(cv2.imdecode(np.frombuffer(sent, np.uint8), cv2.IMREAD_UNCHANGED), pixels)
+
+
+def test_what_does_not_become_smaller_is_sent_as_it_is():
+    noise = RNG.integers(0, 256, (50, 60, 3), np.uint8)
+    for content in (encode_bmp(noise), png(), b"BM nonsense", b""):
+        assert smaller(content) == content
 
 
 class Site(http.server.BaseHTTPRequestHandler):
@@ -209,37 +224,37 @@ def site():
 
 
 def test_a_url_is_fetched_once_when_its_turn_comes(site):
-    (picture,) = pictures(f"{site}/photo.png?size=5")
+    (input_image,) = images(f"{site}/photo.png?size=5")
     assert Site.visits == 0
-    assert picture.encoded() == png()
-    assert np.array_equal(picture.bgr(), BGR)
-    assert picture.input_path == f"{site}/photo.png?size=5"
+    assert input_image.encoded() == png()
+    assert np.array_equal(input_image.bgr(), BGR)
+    assert input_image.input_path == f"{site}/photo.png?size=5"
     assert Site.visits == 1
 
 
 def test_a_redirection_is_followed(site):
-    (picture,) = pictures(f"{site}/moved")
-    assert picture.encoded() == png()
+    (input_image,) = images(f"{site}/moved")
+    assert input_image.encoded() == png()
 
 
 @pytest.mark.parametrize(("path", "message"), [("/nothing", "404"), ("/escape", "cannot be fetched")])
 def test_a_url_without_a_picture(site, path, message):
-    (picture,) = pictures(site + path)
+    (input_image,) = images(site + path)
     with pytest.raises(InputError, match=message):
-        picture.encoded()
+        input_image.encoded()
 
 
 def test_a_url_where_nobody_answers():
-    (picture,) = pictures("http://127.0.0.1:9/a.png")
+    (input_image,) = images("http://127.0.0.1:9/a.png")
     with pytest.raises(InputError, match=r"cannot be fetched.*refused"):
-        picture.encoded()
+        input_image.encoded()
 
 
 def test_a_download_has_a_limit(site, monkeypatch):
-    monkeypatch.setattr("maskserve._fetch._MAX_BYTES", 10)
-    (picture,) = pictures(f"{site}/photo.png")
+    monkeypatch.setattr("maskserve.inputs.download._MAX_BYTES", 10)
+    (input_image,) = images(f"{site}/photo.png")
     with pytest.raises(ImageTooLarge, match="larger than"):
-        picture.encoded()
+        input_image.encoded()
 
 
 def test_tiff_pages(tmp_path):
@@ -247,7 +262,7 @@ def test_tiff_pages(tmp_path):
     assert cv2.imwritemulti(str(tmp_path / "two.tiff"), [BGR, BGR[:3, :, ::-1].copy()])
     (tmp_path / "two.tiff").rename(path)
     for source in (path, path.read_bytes(), tmp_path):
-        first, second = pictures(source)
+        first, second = images(source)
         assert [first.page_index, second.page_index] == [0, 1]
         assert np.array_equal(pixels_sent(first), BGR)
         assert np.array_equal(pixels_sent(second), BGR[:3, :, ::-1])
@@ -257,16 +272,16 @@ def test_a_tiff_of_one_page_is_sent_as_it_is(tmp_path):
     assert cv2.imwrite(str(tmp_path / "one.tif"), BGR)
     content = (tmp_path / "one.tif").read_bytes()
     for source in (tmp_path / "one.tif", content):
-        (picture,) = pictures(source)
-        assert (picture.encoded(), picture.page_index) == (content, None)
+        (input_image,) = images(source)
+        assert (input_image.encoded(), input_image.page_index) == (content, None)
 
 
 @pytest.mark.parametrize("content", [b"II*\0", b"MM\0*nonsense", b"text"])
 def test_a_damaged_tiff_is_left_to_the_server(tmp_path, content):
     (tmp_path / "bad.tif").write_bytes(content)
-    (picture,) = pictures(tmp_path / "bad.tif")
-    assert picture.encoded() == content
-    (missing,) = pictures("nowhere.tif")
+    (input_image,) = images(tmp_path / "bad.tif")
+    assert input_image.encoded() == content
+    (missing,) = images("nowhere.tif")
     with pytest.raises(InputError, match="no such file"):
         missing.encoded()
 
@@ -274,7 +289,7 @@ def test_a_damaged_tiff_is_left_to_the_server(tmp_path, content):
 def test_a_tiff_page_that_cannot_be_read(tmp_path):
     path = tmp_path / "two.tif"
     assert cv2.imwritemulti(str(path), [BGR, BGR])
-    first, second = pictures(path)
+    first, second = images(path)
     path.write_bytes(b"text")
     with pytest.raises(InvalidImage, match="page 1 of the TIFF file cannot be read"):
         second.encoded()
@@ -294,18 +309,19 @@ def test_pdf_pages(tmp_path):
     first, second = Image.new("RGB", (30, 20), "red"), Image.new("RGB", (10, 40), "blue")
     first.save(path, save_all=True, append_images=[second], resolution=72)
     for source in (path, path.read_bytes()):
-        one, two = pictures(source)
+        one, two = images(source)
         assert [one.page_index, two.page_index] == [0, 1]
         assert one.bgr().shape == (40, 60, 3)
         assert two.bgr()[40, 10].tolist() == pytest.approx([255, 0, 0], abs=3)
     path.write_bytes(b"%PDF-1.4 nonsense")
-    (bad,) = pictures(path)
+    (bad,) = images(path)
     with pytest.raises(InvalidImage, match="PDF file cannot be read"):
         bad.encoded()
 
 
 def test_a_pdf_without_pypdfium2(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pypdfium2", None)
-    (picture,) = pictures(tmp_path / "a.pdf")
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4 nonsense")
+    (input_image,) = images(tmp_path / "a.pdf")
     with pytest.raises(UnsupportedFormat, match=r"pip install 'maskserve\[pdf\]'"):
-        picture.encoded()
+        input_image.encoded()

@@ -1,4 +1,4 @@
-"""Pipelines that were told of no server: what answers on this machine, or a server started for them."""
+"""Pipelines that were told of no server: what answers on this machine, this process, or a server started for them."""
 
 import asyncio
 import gc
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from maskserve import AsyncPipeline, create_pipeline
-from maskserve._local import DEFAULT_URL, ENTRY_POINTS, find_starter
-from maskserve._transport import ServedModel
 from maskserve.errors import InvalidParameter, ModelNotFound, ServerUnavailable, ToolError
+from maskserve.transport.base import ServedModel
+from maskserve.transport.local import DEFAULT_URL, ENTRY_POINTS, find_opener, find_starter
 
 
 class FakeServer:
@@ -35,8 +35,8 @@ class FakeStarter:
         self.servers = []
         self.error = None
 
-    def __call__(self, model, *, device):
-        self.calls.append((model, device))
+    def __call__(self, model, *, device, labels):
+        self.calls.append((model, device) if labels is None else (model, labels))
         if self.error:
             raise self.error
         self.servers.append(FakeServer("tiny"))
@@ -47,7 +47,7 @@ class FakeStarter:
 def usual(transport):
     """What the usual address of a server answers: nothing, until a test says otherwise."""
 
-    class Usual(type(transport)):
+    class Usual(type(transport)):  # type: ignore[misc]
         answers = False
 
         def model_config(self, model):
@@ -82,8 +82,26 @@ def urls(transport, usual, monkeypatch):
 @pytest.fixture
 def starter(urls, monkeypatch):
     fake = FakeStarter()
-    monkeypatch.setattr("maskserve._local.find_starter", lambda: fake)
+    monkeypatch.setattr("maskserve.transport.local.find_starter", lambda: fake)
+    monkeypatch.setenv("MASKSERVE_LOCAL", "server")
     return fake
+
+
+@pytest.fixture
+def opened(urls, transport, monkeypatch):
+    """What was opened in this process."""
+    calls = []
+
+    def open_here(model, *, device, timeout, labels):
+        calls.append((model, device, timeout) if labels is None else (model, labels))
+        if model == "broken":
+            raise ToolError("the core is damaged")
+        return "tiny", transport
+
+    monkeypatch.setattr("maskserve.transport.local.find_opener", lambda: open_here)
+    monkeypatch.setattr("maskserve.transport.local.find_starter", lambda: pytest.fail("no server was asked for"))
+    monkeypatch.delenv("MASKSERVE_LOCAL", raising=False)
+    return calls
 
 
 @pytest.fixture
@@ -91,6 +109,24 @@ def folder(tmp_path):
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "inference.yml").write_text("Global: {model_name: tiny}")
     return tmp_path / "best"
+
+
+def test_a_file_with_the_names_of_the_classes_goes_along_with_a_folder(opened, folder, tmp_path):
+    create_pipeline(folder, labels_file=tmp_path / "labels.txt")
+    assert opened == [(str(folder), str(tmp_path / "labels.txt"))]
+
+
+@pytest.mark.parametrize("arguments", [{"url": "grpc://box:1"}, {"pipeline": "tiny"}])
+def test_names_for_what_is_converted_already_are_refused(opened, folder, arguments):
+    with pytest.raises(InvalidParameter, match="convert it again, with `maskserve convert --labels FILE`"):
+        create_pipeline(**{"pipeline": folder, "labels_file": "labels.txt", **arguments})
+    assert opened == []
+
+
+@pytest.mark.parametrize("file", ["", ["person"], 0, True])
+def test_names_that_are_in_no_file_are_refused(opened, folder, file):
+    with pytest.raises(InvalidParameter, match=r"labels_file=.* is not the path of a file"):
+        create_pipeline(folder, labels_file=file)
 
 
 def test_a_server_that_was_named_is_neither_asked_nor_replaced(starter, urls, folder, monkeypatch):
@@ -222,26 +258,76 @@ def test_a_device_that_cannot_be_had(starter):
         create_pipeline("tiny", device="npu:0")
 
 
-def test_without_the_tools_the_extra_and_the_url_are_named(urls, monkeypatch):
-    monkeypatch.setattr("maskserve._local.find_starter", lambda: None)
-    with pytest.raises(ServerUnavailable, match=r"url= or MASKSERVE_URL, or pip .* .maskserve\[embedded,convert\]"):
+def test_a_model_is_loaded_into_this_process(opened, folder, grey):
+    with create_pipeline(folder, timeout=7) as pipeline:
+        assert pipeline.model == "tiny"
+        assert len(list(pipeline.predict(grey()))) == 1
+    create_pipeline("tiny", device="cpu")
+    create_pipeline("instance_segmentation")
+    assert opened == [(str(folder), None, 7), ("tiny", "cpu", 60), ("Mask-RT-DETR-S", None, 60)]
+
+
+def test_a_converted_model_is_opened_by_its_path(opened, usual, tmp_path):
+    usual.answers = True
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people" / "config.pbtxt").touch()
+    create_pipeline(tmp_path / "people")
+    create_pipeline(tmp_path / "people.maskserve")
+    create_pipeline(config={"Pipeline": {"model": str(tmp_path / "people.maskserve")}})
+    bundle = str(tmp_path / "people.maskserve")
+    assert [model for model, _, _ in opened] == [str(tmp_path / "people"), bundle, bundle]
+
+
+def test_the_argument_beats_the_environment(opened, starter, monkeypatch):
+    monkeypatch.setattr("maskserve.transport.local.find_starter", lambda: starter)
+    create_pipeline("tiny")
+    assert (len(starter.calls), len(opened)) == (1, 0)
+    create_pipeline("tiny", server=False)
+    assert (len(starter.calls), len(opened)) == (1, 1)
+    monkeypatch.delenv("MASKSERVE_LOCAL")
+    create_pipeline("tiny", server=True)
+    assert (len(starter.calls), len(opened)) == (2, 1)
+
+
+def test_a_place_that_is_none_is_refused(opened, monkeypatch):
+    for wrong in ("yes", 1):
+        with pytest.raises(InvalidParameter, match="server="):
+            create_pipeline("tiny", server=wrong)  # type: ignore[arg-type]
+    monkeypatch.setenv("MASKSERVE_LOCAL", "thread")
+    with pytest.raises(InvalidParameter, match="MASKSERVE_LOCAL='thread': process and server"):
+        create_pipeline("tiny")
+    assert opened == []
+
+
+def test_why_a_model_cannot_run_in_this_process(opened):
+    with pytest.raises(ServerUnavailable, match=r"it cannot run in this process: the core is damaged.*url="):
+        create_pipeline("broken")
+
+
+@pytest.mark.parametrize(("place", "extra"), [("server", "embedded,convert"), ("process", "local")])
+def test_without_the_tools_the_extra_and_the_url_are_named(place, extra, urls, monkeypatch):
+    monkeypatch.setattr("maskserve.transport.local.ENTRY_POINTS", "maskserve.none")
+    monkeypatch.setenv("MASKSERVE_LOCAL", place)
+    with pytest.raises(ServerUnavailable, match=rf'pip install "maskserve\[{extra}\]"\. .* url= or MASKSERVE_URL'):
         create_pipeline("tiny")
 
 
-def test_the_starter_is_an_entry_point(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "find"), [("server", find_starter), ("process", find_opener)])
+def test_the_starter_is_an_entry_point(name, find, tmp_path, monkeypatch):
     information = tmp_path / "starter_of_a_test-1.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Name: starter-of-a-test\nVersion: 1\n")
-    (information / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\nany = starter_of_a_test:start\n")
+    (information / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\n{name} = starter_of_a_test:start\n")
     (tmp_path / "starter_of_a_test.py").write_text("def start(model, *, device): ...")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    found = find_starter()
-    assert found is not None
+    found = find()
     assert (found.__module__, found.__name__) == ("starter_of_a_test", "start")
 
 
-def test_the_project_declares_its_starter():
-    from maskserve_tools.local import start
+def test_the_project_declares_its_starters():
+    from maskserve_tools.local import open_here, start
 
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
-    assert f'[project.entry-points."{ENTRY_POINTS}"]\nembedded = "{start.__module__}:{start.__name__}"\n' in text
+    process = f'process = "{open_here.__module__}:{open_here.__name__}"'
+    server = f'server = "{start.__module__}:{start.__name__}"'
+    assert f'[project.entry-points."{ENTRY_POINTS}"]\n{process}\n{server}\n' in text

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
-from maskserve import _rle
+from maskserve import rle as _rle
 from maskserve.masks import Mask, decode_crop, encode_crop
 
 crops = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.integers(0, 1))
@@ -117,7 +118,7 @@ def test_different_masks_are_not_equal():
 
 @pytest.mark.parametrize(("x", "y"), [(-1, 0), (0, -1), (3, 0), (0, 3)])
 def test_a_crop_must_lie_inside(x, y):
-    with pytest.raises(ValueError, match="leaves the picture"):
+    with pytest.raises(ValueError, match="leaves the image"):
         Mask.from_crop(np.ones((2, 2)), x, y, (4, 4))
 
 
@@ -191,8 +192,21 @@ def test_an_outline_has_corners_only():
     assert len(hole) == 4
 
 
-def test_pixels_that_touch_at_a_corner_have_their_own_outlines():
-    assert len(Mask.encode(np.eye(3)).polygons()) == 3
+def test_pixels_that_touch_at_a_corner_have_one_outline():
+    (outline,) = Mask.encode(np.eye(3)).polygons()
+    assert len(outline) == 12
+    assert shoelace(outline) == 3
+
+
+@given(placed())
+def test_parts_are_8_connected_and_holes_4_connected(case):
+    _, mask = case
+    pixels = np.pad(mask.decode(), 1)
+    outlines = mask.polygons()
+    parts = cv2.connectedComponents(pixels, connectivity=8)[0] - 1
+    holes = cv2.connectedComponents(1 - pixels, connectivity=4)[0] - 2  # but the background outside
+    assert sum(shoelace(outline) > 0 for outline in outlines) == parts
+    assert sum(shoelace(outline) < 0 for outline in outlines) == holes
 
 
 @pytest.mark.parametrize("box", [(5, 6, 0, 3), (5, 6, 3, 0), (0, 0, 0, 0), (20, 10, 0, 0)])

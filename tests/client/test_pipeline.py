@@ -1,4 +1,4 @@
-"""Pictures in, results out: order, requests under way, arguments."""
+"""Images in, results out: order, requests under way, arguments."""
 
 import itertools
 import threading
@@ -41,7 +41,7 @@ def test_results_keep_the_order_of_the_input(pipeline, transport, grey):
         found = find(request)
         if len(transport.requests) >= 3:
             others.set()
-        if found[1].data == bytes(4):  # the first picture's score is 0: its answer comes after others'
+        if found[1].data == bytes(4):  # the first image's score is 0: its answer comes after others'
             assert others.wait(20)
         return found
 
@@ -85,7 +85,7 @@ def test_a_slow_request_does_not_hold_up_the_others(transport, grey):
         found = find(request)
         if len(transport.requests) == 6:
             others.set()
-        if found[1].data == bytes(4):  # the first picture waits until five others have been asked for
+        if found[1].data == bytes(4):  # the first image waits until five others have been asked for
             assert others.wait(20)
         return found
 
@@ -175,3 +175,20 @@ def test_a_pipeline_closes_its_transport(pipeline, transport):
     with pipeline:
         assert not transport.closed
     assert transport.closed
+
+
+def test_classes_without_a_label_are_called_by_their_numbers(pipeline, transport, grey):
+    """As many names as the network has classes, so that each can be chosen and shown."""
+    parameters = {"labels": {"string_value": '["person", "行人"]'}, "classes": {"string_value": "4"}}
+    transport.model_config = lambda model: {"parameters": parameters}
+    assert pipeline.labels == ("person", "行人", "2", "3")
+    (result,) = pipeline.predict(grey(), labels=["2", "行人"])
+    assert transport.requests[-1][1].class_ids == (1, 2)
+    assert result["boxes"][0]["label"] == "2"
+
+
+@pytest.mark.parametrize("classes", ["", "many", "-1", "1", "[]"])
+def test_a_number_of_classes_that_is_none_leaves_the_labels(pipeline, transport, classes):
+    parameters = {"labels": {"string_value": '["person", "car"]'}, "classes": {"string_value": classes}}
+    transport.model_config = lambda model: {"parameters": parameters}
+    assert pipeline.labels == ("person", "car")

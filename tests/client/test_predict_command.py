@@ -20,44 +20,47 @@ def run(transport, monkeypatch, capsys):
 
 
 @pytest.fixture
-def photo(tmp_path):
+def image(tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), np.full((4, 6, 3), 255, np.uint8))
     return tmp_path / "photo.png"
 
 
-def test_results_are_printed_as_paddlex_prints_them(run, photo, transport):
-    status, out, err = run("--input", photo, "--threshold", "0.25")
+def test_results_are_printed_as_paddlex_prints_them(run, image, transport):
+    status, out, err = run("--input", image, "--threshold", "0.25")
     assert (status, err) == (0, "")
     assert out == (
-        f"{{'input_path': '{photo}', 'boxes': "
+        f"{{'input_path': '{image}', 'boxes': "
         "[{'cls_id': 2, 'label': 'car', 'score': 1.0, 'coordinate': [0, 0, 6, 4]}], 'masks': '...'}\n"
     )
     assert transport.requests[0][1].threshold == 0.25
     assert transport.closed
 
 
-def test_results_are_saved_on_request(run, photo, tmp_path):
-    assert run("--input", photo, "--save_path", tmp_path / "out")[0] == 0
+def test_results_are_saved_on_request(run, image, tmp_path):
+    assert run("--input", image, "--save_path", tmp_path / "out")[0] == 0
     assert json.loads((tmp_path / "out" / "photo.json").read_text())["boxes"][0]["label"] == "car"
     assert cv2.imread(str(tmp_path / "out" / "photo.png")).shape == (4, 6, 3)
 
 
-def test_a_bad_picture_does_not_stop_the_others(run, photo, tmp_path):
+def test_a_bad_picture_does_not_stop_the_others(run, image, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"text")
-    status, out, err = run("--input", bad, "nowhere.jpg", photo)
+    status, out, err = run("--input", bad, "nowhere.jpg", image)
     assert status == 1
     assert out.count("\n") == 1
-    assert err == f"maskserve: {bad}: not an image\nmaskserve: no such file or directory: 'nowhere.jpg'\n"
+    assert err == (
+        f"maskserve: {bad}: not an image\nmaskserve: no such file or directory: 'nowhere.jpg'\n"
+        "maskserve: 1 of 3 images are done, 2 could not be segmented\n"
+    )
 
 
-def test_a_server_that_is_not_there(capsys, photo):
-    assert main(["predict", "--pipeline", "tiny", "--input", str(photo), "--url", "http://127.0.0.1:9"]) == 1
+def test_a_server_that_is_not_there(capsys, image):
+    assert main(["predict", "--pipeline", "tiny", "--input", str(image), "--url", "http://127.0.0.1:9"]) == 1
     assert capsys.readouterr().err.startswith("maskserve: no server answers at http://127.0.0.1:9")
 
 
-def test_a_url_without_sense(capsys, photo):
-    assert main(["predict", "--pipeline", "tiny", "--input", str(photo), "--url", "localhost"]) == 1
+def test_a_url_without_sense(capsys, image):
+    assert main(["predict", "--pipeline", "tiny", "--input", str(image), "--url", "localhost"]) == 1
     assert "maskserve: 'localhost' is not the URL of a server" in capsys.readouterr().err
 
 
@@ -103,8 +106,8 @@ def test_resuming_leaves_out_what_is_there(run, album, tmp_path, transport):
     assert "summer/b_res.json" in files_under(out)
 
 
-def test_resuming_needs_a_place(run, photo):
-    status, _, err = run("--input", photo, "--resume")
+def test_resuming_needs_a_place(run, image):
+    status, _, err = run("--input", image, "--resume")
     assert status == 1
     assert "--save_path" in err
 
@@ -117,14 +120,14 @@ def test_json_lines(run, album):
     assert documents[0]["masks"][0]["size"] == [4, 6]
 
 
-def test_a_filter(run, photo, transport):
-    assert run("--input", photo, "--label", "car", "--device", "cpu")[0] == 0
+def test_a_filter(run, image, transport):
+    assert run("--input", image, "--label", "car", "--device", "cpu")[0] == 0
     assert transport.requests[0][1].class_ids == (2,)
-    status, _, err = run("--input", photo, "--label", "dragon")
+    status, _, err = run("--input", image, "--label", "dragon")
     assert (status, "no class 'dragon'" in err) == (1, True)
 
 
-def test_ctrl_c_says_what_was_done(run, photo, transport, monkeypatch):
+def test_ctrl_c_says_what_was_done(run, image, transport, monkeypatch):
     class Interrupted:
         def __init__(self):
             self.results = 0
@@ -136,6 +139,6 @@ def test_ctrl_c_says_what_was_done(run, photo, transport, monkeypatch):
             return False
 
     monkeypatch.setattr("maskserve_tools.commands.predict._deliver", Interrupted())
-    status, _, err = run("--input", photo, photo, photo, photo)
-    assert (status, err) == (130, "maskserve: stopped after 2 of 4 pictures\n")
+    status, _, err = run("--input", image, image, image, image)
+    assert (status, err) == (130, "maskserve: stopped after 2 of 4 images\n")
     assert transport.closed

@@ -20,7 +20,7 @@ SIZE = (480, 640)
 
 
 @pytest.fixture
-def photo(tmp_path):
+def input_image(tmp_path):
     path = tmp_path / "photos" / "street.jpg"
     path.parent.mkdir()
     cv2.imwrite(str(path), np.full((*SIZE, 3), 90, np.uint8))
@@ -28,14 +28,14 @@ def photo(tmp_path):
 
 
 @pytest.fixture
-def result(result_of, photo):
-    return result_of(photo, FOUND, SIZE)
+def result(result_of, input_image):
+    return result_of(input_image, FOUND, SIZE)
 
 
-def test_a_result_is_the_dict_of_paddlex(result, photo):
+def test_a_result_is_the_dict_of_paddlex(result, input_image):
     assert isinstance(result, dict)
     assert list(result) == ["input_path", "boxes", "masks"]
-    assert result["input_path"] == photo
+    assert result["input_path"] == input_image
     assert [list(box) for box in result["boxes"]] == [["cls_id", "label", "score", "coordinate"]] * 3
     assert [box["label"] for box in result["boxes"]] == ["person", "car", "person"]
 
@@ -97,11 +97,11 @@ def test_sort_by_nonsense(result):
         result.sort("size")
 
 
-def test_print_is_the_line_of_paddlex(result, photo, capsys):
+def test_print_is_the_line_of_paddlex(result, input_image, capsys):
     result.print()
     line = capsys.readouterr().out
     assert line == (
-        f"{{'input_path': '{photo}', 'boxes': ["
+        f"{{'input_path': '{input_image}', 'boxes': ["
         "{'cls_id': 0, 'label': 'person', 'score': 0.505867063999176, "
         "'coordinate': [61.719788, 40.084305, 227.5755, 480]}, "
         "{'cls_id': 2, 'label': 'car', 'score': 0.25, 'coordinate': [0, 0, 10.5, 12.5]}, "
@@ -154,16 +154,16 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("generation", "kind"), NAMES)
-def test_file_names_by_generation(result_of, photo, tmp_path, generation, kind):
-    result = result_of(photo, FOUND, SIZE, generation)
+def test_file_names_by_generation(result_of, input_image, tmp_path, generation, kind):
+    result = result_of(input_image, FOUND, SIZE, generation)
     path = getattr(result, f"save_to_{kind}")(str(tmp_path / "deep" / "out.d"))
     assert path == tmp_path / "deep" / "out.d" / NAMES[generation, kind]
     assert path.stat().st_size > 0
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_the_later_generation(result_of, photo, capsys):
-    result = result_of(photo, FOUND, SIZE, "3.x")
+def test_the_later_generation(result_of, input_image, capsys):
+    result = result_of(input_image, FOUND, SIZE, "3.x")
     assert list(result) == ["input_path", "page_index", "boxes", "masks"]
     assert result["input_img"].shape == (*SIZE, 3)
     assert list(result.json) == list(result.str) == list(result.img) == ["res"]
@@ -182,9 +182,9 @@ def test_the_first_generation_has_no_input_img(result):
 def test_a_picture_in_memory_gets_one_name(result_of, grey, tmp_path):
     result = result_of(grey(1, 4, 4), [], (4, 4))
     result.save_all(tmp_path)
-    picture, document = sorted(tmp_path.iterdir(), key=lambda path: path.suffix, reverse=True)
-    assert (picture.suffix, document.suffix) == (".png", ".json")
-    assert picture.stem == document.stem
+    input_image, document = sorted(tmp_path.iterdir(), key=lambda path: path.suffix, reverse=True)
+    assert (input_image.suffix, document.suffix) == (".png", ".json")
+    assert input_image.stem == document.stem
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.webp", "a.jpeg", "a.bmp"])
@@ -194,11 +194,11 @@ def test_a_file_may_be_named(result, tmp_path, name):
         assert image.size == (640, 480)
 
 
-def test_the_original_is_never_overwritten(result, photo):
-    before = Path(photo).read_bytes()
-    for target in (photo, photo.rpartition("/")[0]):
+def test_the_original_is_never_overwritten(result, input_image):
+    before = Path(input_image).read_bytes()
+    for target in (input_image, input_image.rpartition("/")[0]):
         assert result.save_to_img(target).name == "street_res.jpg"
-    assert Path(photo).read_bytes() == before
+    assert Path(input_image).read_bytes() == before
 
 
 def test_what_cannot_be_written(result, tmp_path):
@@ -220,20 +220,20 @@ def test_results_may_go_to_another_process(result):
     assert copy.to_dict() == result.to_dict()
 
 
-def test_a_notebook_shows_the_picture(result, photo):
+def test_a_notebook_shows_the_picture(result, input_image):
     assert result._repr_png_().startswith(b"\x89PNG")
-    Path(photo).unlink()
+    Path(input_image).unlink()
     assert result._repr_png_() is None
 
 
 @pytest.mark.parametrize("content", [None, b"", "other"])
-def test_a_picture_that_is_gone_or_another_one(result, photo, content):
+def test_a_picture_that_is_gone_or_another_one(result, input_image, content):
     if content is None:
-        Path(photo).unlink()
+        Path(input_image).unlink()
     elif content == "other":
-        cv2.imwrite(photo, np.zeros((5, 5, 3), np.uint8))
+        cv2.imwrite(input_image, np.zeros((5, 5, 3), np.uint8))
     else:
-        Path(photo).write_bytes(b"")
+        Path(input_image).write_bytes(b"")
     expected = InputError if content is None else InvalidImage
     with pytest.raises(expected, match=r"no such file|cannot be decoded|now it is 5x5"):
         result.draw()

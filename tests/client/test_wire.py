@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from maskserve import contract
-from maskserve._wire import ImageRequest, Tensor, read_answer
 from maskserve.errors import InferenceFailed
+from maskserve.transport.wire import ImageRequest, Tensor, read_answer
 
 FOUND = [(0, 0.75, (1.5, 2.5, 6.5, 30.0)), (7, 0.5, (-3.0, 0.0, 4.0, 4.0))]
 SIZE = (10, 8)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from recording import unpacked
 
-from maskserve_tools.verifying.comparison import SCORE_TOLERANCE, mask_iou
+from maskserve_tools.verify.comparison import SCORE_TOLERANCE, mask_iou
 
 BOX_TOLERANCE = 0.5
 LEAST_IOU = 0.995

@@ -35,6 +35,7 @@ def make_kinds(folder, pixels):
     write(folder / "rgba.png", np.dstack([pixels, pixels[:, :, 0]]))
     write(folder / "deep.png", pixels.astype(np.uint16) * 257)
     make_with_pillow(folder, Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1])))
+    make_unusual_ends(folder, (folder / "photo.jpg").read_bytes())
     (folder / "corrupt.jpg").write_bytes(b"text")
     (folder / "truncated.png").write_bytes((folder / "plain.png").read_bytes()[:2000])
     (folder / "truncated.jpg").write_bytes((folder / "photo.jpg").read_bytes()[:9000])
@@ -49,10 +50,22 @@ def make_with_pillow(folder, rgb):
     exif = Image.Exif()
     exif[0x0112] = 6
     rgb.save(folder / "turned.jpg", exif=exif)
+    rgb.save(folder / "turned.webp", exif=exif, lossless=True)
+    rgb.convert("L").convert("F").save(folder / "float.tiff")
     rgb.convert("CMYK").save(folder / "cmyk.jpg")
     rgb.convert("P").save(folder / "palette.png")
     for name in ("two.pdf", "pages.tiff"):
         rgb.save(folder / name, save_all=True, append_images=[rgb.rotate(180)], resolution=144)
+
+
+def make_unusual_ends(folder, jpeg):
+    """Whole images with something else behind their end, one without its end marker, and half of one with a marker."""
+    (folder / "motion.jpg").write_bytes(jpeg + b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 64)
+    (folder / "padded.jpg").write_bytes(jpeg + bytes(5000))
+    (folder / "no-end.jpg").write_bytes(jpeg[:-2])
+    (folder / "half-with-end.jpg").write_bytes(jpeg[: len(jpeg) // 2] + b"\xff\xd9")
+    (folder / "no-suffix").write_bytes((folder / "plain.png").read_bytes())
+    (folder / "named.png").write_bytes(jpeg)
 
 
 def write(path, pixels):
@@ -78,6 +91,7 @@ def input_kinds(root, url):
         **{f"path {name}": at[name] for name in at if "." in name and "/" not in name},
         "path missing": str(root / "missing.jpg"),
         "path without suffix": str(root / "missing"),
+        "path of an image without suffix": at["no-suffix"],
         "path empty": "",
         "pattern": str(root / "*.png"),
         "directory": at["album"],
@@ -85,6 +99,8 @@ def input_kinds(root, url):
         "directory without pictures": at["nothing"],
         "address": f"{url}/plain.png",
         "address with a query": f"{url}/plain.png?x=1",
+        "address with letters that are encoded": f"{url}/unicode%20%C3%9F%20%E7%85%A7.png",
+        "address with other letters": f"{url}/unicode ß 照.png",
         "address without suffix": f"{url}/nothing-here",
         "address 404": f"{url}/missing.png",
         "address where nobody answers": "http://127.0.0.1:9/a.png",

@@ -68,8 +68,16 @@ def make_job(cache: Path, shared: Path, python: Path) -> dict[str, object]:
     models = {name: str(cache / "models" / name) for name in MODELS}
     missing = [name for name, folder in models.items() if not Path(folder).exists()]
     if missing:
-        unpack = shared / "models" / "make_models.py"
-        subprocess.run([python, unpack, cache / "models", *missing], check=True, stdout=sys.stderr)
+        make: list[str | Path] = [
+            python,
+            "-m",
+            "tests.models.make_models",
+            cache / "models",
+            *missing,
+            "--recipes",
+            shared / "models",
+        ]
+        subprocess.run(make, check=True, stdout=sys.stderr, cwd=HERE.parent.parent)
     material = cache / "material"
     shutil.rmtree(material, ignore_errors=True)
     photos = sorted((shared / "data" / "photos").glob("*.jpg"))
@@ -93,7 +101,7 @@ def run(script: str, python: Path, home: Path, job: dict[str, object]) -> Path:
     output = home / "outcomes.pickle"
     print(f"running {script} with {python}", file=sys.stderr, flush=True)
     with (home / "log.txt").open("w") as log:
-        command = [python, "-W", "ignore", HERE / script, home / "job.json", output]
+        command: list[str | Path] = [python, "-W", "ignore", HERE / script, home / "job.json", output]
         if subprocess.run(command, check=False, env=variables(home), stdout=log, stderr=log).returncode:
             sys.exit(f"{script} failed; its log is {home / 'log.txt'}")
     return output

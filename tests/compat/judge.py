@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 from agreement import compare_outcomes
 from listed import row_for, unknown_rows
@@ -14,7 +15,8 @@ from replaying import replay
 def main():
     """Print the table; 1 when something differs that is not listed."""
     ours = pickle.loads(Path(sys.argv[1]).read_bytes())
-    table, unexpected = {}, [f"listed.py names a row that does not exist: {row}" for row in unknown_rows()]
+    table: dict[Any, Any] = {}
+    unexpected = [f"listed.py names a row that does not exist: {row}" for row in unknown_rows()]
     generations = [argument.partition("=")[0] for argument in sys.argv[2:]]
     for argument in sys.argv[2:]:
         generation, _, path = argument.partition("=")
@@ -42,7 +44,7 @@ def judged(theirs, ours, generation):
 
 def photo_groups(theirs, ours):
     """By model and threshold the differences on all photos, and the distance of what agrees."""
-    groups = {}
+    groups: dict[Any, Any] = {}
     for (model, threshold, photo), outcome in theirs["photos"].items():
         differences = compare_outcomes(outcome, ours["photos"][model, threshold, photo])
         found, distance = groups.setdefault(f"{model} at {threshold}", ([], differences.distance))
@@ -54,7 +56,7 @@ def photo_groups(theirs, ours):
 
 def replays(theirs, generation):
     """By aspect what differs when maskserve prints, saves and draws PaddleX's detections."""
-    aspects = {}
+    aspects: dict[Any, Any] = {}
     for (model, _, photo), outcome in theirs["photos"].items():
         for record in outcome["results"]:
             if "print" not in record:

@@ -12,24 +12,24 @@ from unittest import mock
 import cv2
 import numpy as np
 from PIL.ImageDraw import ImageDraw
-from recording import printed, saved, shape_of, unpacked
+from recording import edit, printed, saved, shape_of, unpacked
 
-from maskserve._generations import GENERATIONS
-from maskserve._inputs import pictures
-from maskserve._pictures import Picture
+from maskserve.inputs.image import InputImage
+from maskserve.inputs.sources import images
 from maskserve.instances import Instances
 from maskserve.masks import Mask
+from maskserve.paddlex.generations import GENERATIONS
 from maskserve.results import InstanceSegResult
 
 
 def replay(record, generation):
     """Yield (aspect, whether it is the same, remark) for a record of "all" of one of PaddleX's results."""
-    (picture,) = pictures(record["input_path"])
-    size = picture.bgr().shape[:2]
+    (image,) = images(record["input_path"])
+    size = image.bgr().shape[:2]
     if not all(fitting(*pair) for pair in zip(record["boxes"], record["masks"], strict=True)):
         yield "masks that do not fill their boxes", False, ""
         return
-    result = InstanceSegResult(picture, instances(record, size), generation)
+    result = InstanceSegResult(image, instances(record, size), generation)
     yield "keys", record["keys"] == list(result), ""
     yield "boxes", record["boxes"] == result["boxes"], ""
     yield from texts(record, result)
@@ -39,6 +39,10 @@ def replay(record, generation):
         "",
     )
     yield from pictures_compared(record, result, generation)
+    edit(result)
+    after = {**record, **record["after an edit"]}
+    for aspect, same, remark in (*texts(after, result), *pictures_compared(after, result, generation)):
+        yield f"{aspect}, after an edit", same, remark
 
 
 def fitting(box, mask):
@@ -91,7 +95,7 @@ def pictures_compared(record, result, generation):
     theirs = np.frombuffer(zlib.decompress(pixels), np.uint8).reshape(height, width, 3).astype(int)
     if generation == "3.x":
         yield "colours of pictures", False, "red and blue swapped"
-        swapped = Picture(cv2.imread(record["input_path"])[:, :, ::-1].copy, record["input_path"])
+        swapped = InputImage(cv2.imread(record["input_path"])[:, :, ::-1].copy, record["input_path"])
         result = InstanceSegResult(swapped, result.instances, generation)
     boxless = max(height, width) * GENERATIONS[generation].line_width < 1
     if boxless:

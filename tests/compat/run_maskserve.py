@@ -16,7 +16,7 @@ from maskserve_tools import convert, serve
 
 def main():
     """Run the job: convert the models, serve them, and ask for the same as PaddleX is asked for."""
-    job = json.loads(Path(sys.argv[1]).read_text())
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     repository = Path(job["home"]) / "model_repository"
     for model, folder in job["models"].items():
         if not (repository / model).exists():

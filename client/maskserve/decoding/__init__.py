@@ -1,0 +1,1 @@
+"""Decode untrusted image files, in the server and where a result is drawn."""

@@ -1,0 +1,1 @@
+"""Sources of images: everything that `predict` accepts."""

@@ -1,0 +1,1 @@
+"""What PaddleX's results and pipeline files look like."""

@@ -1,0 +1,1 @@
+"""Save results: where files go, what they are called, and how they are written."""

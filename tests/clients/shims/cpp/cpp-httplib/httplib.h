@@ -1,2 +1,0 @@
-// The seed has the library's repository beside it; Debian has the header alone.
-#include <httplib.h>
