@@ -1,4 +1,4 @@
-"""From the tensors at the cut to the answer: threshold, clip, paint the survivors inside their boxes, encode."""
+"""From the tensors at the cut to the answer: threshold, clip, the survivors' run lengths inside their boxes, encode."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from maskserve.errors import InvalidParameter
-from maskserve.masks import encode_crop
+from maskserve.errors import InvalidParameter, listed
 from maskserve_server.families import Family, Outputs, Selection
 from maskserve_server.families.base import Bound, Detections
-from maskserve_server.windows import Floats, Window, crop_windows, extent
+from maskserve_server.painting.runs import encode_runs, tightened
+from maskserve_server.painting.windows import Floats, Window, area, crop_windows
+
+_NAMED = 10  # class ids, in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +29,33 @@ class Instances:
     size: tuple[int, int]
 
 
-def selection(threshold: float | None, class_ids: Sequence[int] | None, *, default: float, classes: int) -> Selection:
-    """What a request asks for.
+def selection(
+    threshold: float | None, class_ids: Sequence[int] | None, *, default: float, classes: int | None
+) -> Selection:
+    """Return what a request asks for.
 
     Args:
         threshold: the request's, or None.
         class_ids: the request's, or None for all.
         default: the threshold where the request names none.
-        classes: how many classes the model has.
+        classes: how many classes the model has; None where that is not known, and every id from 0 is taken.
 
     Raises:
-        InvalidParameter: a threshold that is not a number, or a class that the model does not have.
+        InvalidParameter: a threshold that is not between 0 and 1, or a class that the model does not have.
     """
-    if threshold is not None and not np.isfinite(threshold):
-        raise InvalidParameter(f"threshold must be a finite number, not {threshold}")
-    unknown = sorted({int(c) for c in class_ids or () if not 0 <= c < classes})
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InvalidParameter(f"threshold={threshold:g} is not a finite number between 0 and 1")
+    asked = () if class_ids is None else class_ids
+    unknown = sorted({int(c) for c in asked if c < 0 or (classes is not None and c >= classes)})
     if unknown:
-        raise InvalidParameter(f"class ids {unknown} do not exist; the model has 0 to {classes - 1}")
+        has = "class ids begin at 0" if classes is None else f"the model has {_range(classes)}"
+        raise InvalidParameter(f"class ids [{listed(unknown, _NAMED)}] do not exist; {has}")
     wanted = None if class_ids is None else frozenset(int(c) for c in class_ids)
     return Selection(default if threshold is None else float(threshold), wanted)
+
+
+def _range(classes: int) -> str:
+    return "only 0" if classes == 1 else f"0 to {classes - 1}"
 
 
 def postprocess(
@@ -88,21 +98,16 @@ def _boxed(detections: Detections, boxes: Floats, size: tuple[int, int]) -> _Pai
     boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
     windows = crop_windows(boxes[kept], size)
-    masks = [encode_crop(detections.paint(index, size, w)) for index, w in zip(kept.tolist(), windows, strict=True)]
-    return kept, boxes[kept], windows, masks
+    runs = detections.paint(kept.tolist(), size, windows)
+    return kept, boxes[kept], windows, encode_runs(runs, windows)
 
 
 def _outlined(detections: Detections, bound: Bound, size: tuple[int, int]) -> _Painted:
-    """Instances of a model without boxes: each one's box is the extent of its mask; one without a pixel is dropped."""
-    kept: list[int] = []
-    windows: list[Window] = []
-    masks: list[bytes] = []
-    for index in range(len(detections.scores)):
-        x, y, *_ = window = bound(index, size)
-        mask = detections.paint(index, size, window)
-        x0, y0, x1, y1 = extent(mask)
-        if x1 > x0:
-            kept.append(index)
-            windows.append((x + x0, y + y0, x + x1, y + y1))
-            masks.append(encode_crop(mask[y0:y1, x0:x1]))
+    """Return instances of a model without boxes: a box is the extent of its mask; one without a pixel is dropped."""
+    windows = bound(size)
+    runs = detections.paint(range(len(windows)), size, windows)
+    tight = [tightened(*pair) for pair in zip(runs, windows, strict=True)]
+    kept = [index for index, (window, _) in enumerate(tight) if area(window)]
+    windows = [tight[index][0] for index in kept]
+    masks = encode_runs([tight[index][1] for index in kept], windows)
     return np.array(kept, np.intp), np.array(windows, np.float32).reshape(-1, 4), windows, masks

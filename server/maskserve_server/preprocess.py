@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from maskserve.errors import ToolError
+from maskserve_server.steps import Normalize, PadStride, Permute, Resize, Step, read_steps
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,7 +33,7 @@ class Prepared:
     size: tuple[int, int]
 
 
-_Step = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+_Call = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 
 
 class Preprocessor:
@@ -43,27 +43,34 @@ class Preprocessor:
         steps: the `Preprocess` list of `inference.yml`.
 
     Raises:
-        ToolError: a step, or a setting of one, is not known.
+        ToolError: a step, a setting or the order is wrong, see `read_steps`.
     """
 
     def __init__(self, steps: Sequence[Mapping[str, Any]]) -> None:
-        kinds = [str(step.get("type")) for step in steps]
-        if unknown := sorted(set(kinds) - {"Resize", "NormalizeImage", "Permute", "PadStride"}):
-            raise ToolError(f"inference.yml asks for preprocessing that is not known: {', '.join(unknown)}")
-        if kinds.count("Resize") != 1 or kinds.count("Permute") != 1:
-            raise ToolError(f"inference.yml must resize and permute exactly once; it lists {kinds}")
-        at = kinds.index("Resize")
-        self._resize: _Step = partial(_resize, **_resize_settings(steps[at]))
-        self._before = [_step(step) for step in steps[:at]]
-        self._after = [_step(step) for step in steps[at + 1 :]]
+        read = read_steps(steps)
+        at = next(index for index, step in enumerate(read) if isinstance(step, Resize))
+        self._before = [_call(step) for step in read[:at]]
+        step = read[at]
+        assert isinstance(step, Resize)
+        self._step = step
+        self._after = _calls(read[at + 1 :])
 
-    def __call__(self, image: npt.NDArray[np.uint8]) -> Prepared:
-        """Prepare one image, uint8 [height, width, 3] BGR as cv2 decodes it."""
-        height, width = image.shape[:2]
+    def resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the height and width that an image of this height and width is resized to."""
+        return _target(size, self._step)
+
+    def __call__(self, image: npt.NDArray[np.uint8], size: tuple[int, int] | None = None) -> Prepared:
+        """Prepare one image.
+
+        Args:
+            image: uint8 [height, width, 3] BGR as cv2 decodes it.
+            size: height and width of the original image where `image` is a smaller one of it; None where it is not.
+        """
+        height, width = size or image.shape[:2]
         pixels: npt.NDArray[Any] = image
         for step in self._before:
             pixels = step(pixels)
-        pixels = self._resize(pixels)
+        pixels = _resize(pixels, _target((height, width), self._step), self._step.interpolation)
         resized = pixels.shape[:2]
         for step in self._after:
             pixels = step(pixels)
@@ -75,47 +82,43 @@ class Preprocessor:
         )
 
 
-def _step(step: Mapping[str, Any]) -> _Step:
-    match step["type"]:
-        case "NormalizeImage":
-            return partial(_normalize, **_normalize_settings(step))
-        case "Permute":
+def _calls(steps: Sequence[Step]) -> list[_Call]:
+    """Return what does the steps; normalising and then permuting is one."""
+    if len(steps) > 1 and isinstance(steps[0], Normalize) and isinstance(steps[1], Permute):
+        return [_NormalizedPlanes(_call(steps[0])), *map(_call, steps[2:])]
+    return [_call(step) for step in steps]
+
+
+def _call(step: Step) -> _Call:
+    match step:
+        case Resize():
+            raise AssertionError("a second Resize; read_steps refuses it")
+        case Normalize():
+            mean, std = np.array(step.mean, np.float32), np.array(step.std, np.float32)
+            return partial(_normalize, scale=step.scale, mean=mean, std=std)
+        case Permute():
             return _permute
-        case _:
-            return partial(_pad, stride=int(step["stride"]))
+        case PadStride():
+            return partial(_pad, stride=step.stride)
 
 
-def _resize_settings(step: Mapping[str, Any]) -> dict[str, Any]:
-    target = step["target_size"]
-    height, width = (target, target) if isinstance(target, int) else target
-    return {
-        "target": (int(height), int(width)),
-        "keep_ratio": bool(step.get("keep_ratio", True)),
-        "interpolation": int(step.get("interp", cv2.INTER_LINEAR)),
-    }
+def _target(size: tuple[int, int], step: Resize) -> tuple[int, int]:
+    target = (step.height, step.width)
+    if not step.keep_ratio:
+        return target
+    height, width = size
+    scale = min(max(target) / max(height, width), min(target) / min(height, width))
+    return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
-def _resize(image: npt.NDArray[Any], target: tuple[int, int], keep_ratio: bool, interpolation: int) -> npt.NDArray[Any]:
-    height, width = image.shape[:2]
-    if keep_ratio:
-        scale = min(max(target) / max(height, width), min(target) / min(height, width))
-        target = (max(round(height * scale), 1), max(round(width * scale), 1))
-    if target == (height, width):
+def _resize(image: npt.NDArray[Any], target: tuple[int, int], interpolation: int) -> npt.NDArray[Any]:
+    if target == image.shape[:2]:
         return image
     return np.asarray(cv2.resize(image, target[::-1], interpolation=interpolation))
 
 
-def _normalize_settings(step: Mapping[str, Any]) -> dict[str, Any]:
-    plain = step.get("norm_type", "mean_std") == "none"
-    return {
-        "scale": 1 / 255 if step.get("is_scale", True) else 1.0,
-        "mean": np.array([0, 0, 0] if plain else step["mean"], np.float32),
-        "std": np.array([1, 1, 1] if plain else step["std"], np.float32),
-    }
-
-
 def _normalize(image: npt.NDArray[Any], scale: float, mean: Floats, std: Floats) -> Floats:
-    """(image * scale - mean) / std in single precision, in that order; `mean` and `std` are RGB, the image is BGR."""
+    """Return (image * scale - mean) / std in single precision, in that order; `mean`, `std` are RGB, the image BGR."""
     result = np.empty(image.shape, np.float32)
     np.multiply(image, np.float32(scale), out=result, dtype=np.float32)
     if mean.any():
@@ -125,8 +128,33 @@ def _normalize(image: npt.NDArray[Any], scale: float, mean: Floats, std: Floats)
     return result
 
 
+class _NormalizedPlanes:
+    """Normalises an image and changes it to [3, H, W].
+
+    A byte has 256 values: their normalised ones are computed once, with the same arithmetic, and looked up, which takes
+    a tenth of the time.
+
+    Args:
+        normalize: what normalises [H, W, 3] BGR.
+    """
+
+    def __init__(self, normalize: _Call) -> None:
+        self._normalize = normalize
+        values = normalize(np.arange(256, dtype=np.uint8).reshape(256, 1, 1).repeat(3, axis=2))
+        self._tables = [np.ascontiguousarray(values[:, 0, channel]) for channel in range(3)]
+
+    def __call__(self, image: npt.NDArray[Any]) -> Floats:
+        """Return float32 [3, H, W] RGB of an image [H, W, 3] BGR."""
+        if image.dtype != np.uint8:
+            return _permute(self._normalize(image))
+        planes = np.empty((3, *image.shape[:2]), np.float32)
+        for channel, plane in enumerate(cv2.split(image)):
+            cv2.LUT(plane, self._tables[channel], dst=planes[2 - channel])
+        return planes
+
+
 def _permute(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """BGR [H, W, 3] to RGB [3, H, W]."""
+    """Change BGR [H, W, 3] to RGB [3, H, W]."""
     return np.ascontiguousarray(image.transpose(2, 0, 1)[::-1])
 
 

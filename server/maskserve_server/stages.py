@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from maskserve import contract
+from maskserve.decoding.decode import jpeg_size
+from maskserve.decoding.decoders import Decoder, open_decoder
 from maskserve.errors import InvalidImage, InvalidParameter
-from maskserve_server.decode import decode
-from maskserve_server.engines import load_engine
+from maskserve_server import bounds
+from maskserve_server.engines import Engine, load_engine
+from maskserve_server.entry_parameters import NO_WARM_UP, WARM_UP
 from maskserve_server.families import load_family
+from maskserve_server.families.base import PREPARED_SIZE, Selection
 from maskserve_server.postprocess import Instances, postprocess, selection
 from maskserve_server.preprocess import Prepared, Preprocessor
-from maskserve_server.spec import ModelSpec
+from maskserve_server.spec import REDUCED, ModelSpec
+from maskserve_server.steps import padded_size, read_steps
 
 Inputs = Mapping[str, npt.NDArray[Any] | None]
 Arrays = dict[str, npt.NDArray[Any]]
@@ -34,24 +41,42 @@ CORE_THRESHOLD = "threshold"
 class Preprocess:
     """IMAGE to the network's inputs, and the original image's size.
 
-    Where the core reads a threshold, THRESHOLD becomes that input, too: a core in one of Triton's C++ backends does not
-    know the default.
+    What else a request asks for is checked first: a threshold that makes no sense costs no run of the network. Where
+    the core reads a threshold, THRESHOLD becomes that input, too: a core in one of Triton's C++ backends does not know
+    the default.
+
+    Args:
+        spec: the model.
+        decoder: what decodes images; None for processes of its own, so that an image cannot end this one.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
+    inputs = (contract.IMAGE, contract.THRESHOLD, contract.CLASS_IDS)
+
+    def __init__(self, spec: ModelSpec, decoder: Decoder | None = None) -> None:
         cv2.setNumThreads(1)  # the core's engine needs the cores more
-        self._limits = spec.limits
+        self._decoder = decoder or open_decoder(spec.limits)
         self._prepare = Preprocessor(spec.preprocess)
-        self._default = spec.draw_threshold if CORE_THRESHOLD in spec.core.inputs else None
-        self.inputs = (contract.IMAGE,) if self._default is None else (contract.IMAGE, contract.THRESHOLD)
+        self._default, self._classes = spec.draw_threshold, spec.classes
+        self._core_takes_threshold = CORE_THRESHOLD in spec.core.inputs
+        self._limits, self._reduced = spec.limits, spec.decode == REDUCED
+
+    def check(self, inputs: Inputs) -> None:
+        """Check the threshold and the class ids.
+
+        Raises:
+            InvalidParameter: one of them makes no sense.
+        """
+        wanted_of(inputs, self._default, self._classes)
 
     def __call__(self, inputs: Inputs) -> Arrays:
         """See `Stage`."""
-        prepared = self._prepare(decode(_encoded(inputs[contract.IMAGE]), self._limits))
+        wanted = wanted_of(inputs, self._default, self._classes)
+        content = _encoded(inputs[contract.IMAGE])
+        size = jpeg_size(content, self._limits) if self._reduced else None
+        with self._decoder.lend(content, None if size is None else self._prepare.resized(size)) as pixels:
+            prepared = self._prepare(pixels, size)
         arrays = {**feeds(prepared), contract.IMAGE_SIZE: np.array(prepared.size, np.int32)}
-        if self._default is not None:
-            asked = inputs.get(contract.THRESHOLD)
-            wanted = selection(None if asked is None else _single(asked), None, default=self._default, classes=0)
+        if self._core_takes_threshold:
             arrays[CORE_THRESHOLD] = np.array([[wanted.threshold]], np.float32)
         return arrays
 
@@ -63,21 +88,45 @@ class Core:
         spec: the model.
         directory: the version directory, where the core's file is.
         threads: how many CPU threads one run may use.
+        streams: how many of its twins, itself included, run at the same time.
     """
 
-    def __init__(self, spec: ModelSpec, directory: Path, *, threads: int) -> None:
+    def __init__(self, spec: ModelSpec, directory: Path, *, threads: int, streams: int = 1) -> None:
+        self._attach(spec, load_engine(spec.core, directory, threads=threads, streams=streams))
+        if os.environ.get(WARM_UP) != NO_WARM_UP:
+            self.warm_up(spec)
+
+    @classmethod
+    def on(cls, spec: ModelSpec, engine: Engine) -> Core:
+        """Return the core of a model on an engine that has loaded it."""
+        core = cls.__new__(cls)
+        core._attach(spec, engine)
+        return core
+
+    def twin(self) -> Core:
+        """Return a core that may run at the same time, with outputs of its own."""
+        other = copy(self)
+        other._run = self._run.twin()
+        return other
+
+    def warm_up(self, spec: ModelSpec) -> None:
+        """Run once on a black image: the first run compiles and allocates, better now than in somebody's request."""
+        if min(spec.core.image_shape) > 0:
+            height, width = spec.core.image_shape[1:]
+            black = feeds(Preprocessor(spec.preprocess)(np.zeros((height, width, 3), np.uint8)))
+            self({**black, contract.THRESHOLD: np.zeros(1, np.float32)})
+
+    def _attach(self, spec: ModelSpec, engine: Engine) -> None:
         takes_threshold = CORE_THRESHOLD in spec.core.inputs
         self.inputs = tuple(contract.THRESHOLD if name == CORE_THRESHOLD else name for name in spec.core.inputs)
         self._default = np.array([[spec.draw_threshold]], np.float32) if takes_threshold else None
-        self._run = load_engine(spec.core, directory, threads=threads)
-        if min(spec.core.image_shape) > 0:
-            # The first run compiles and allocates: better now than in somebody's request.
-            height, width = spec.core.image_shape[1:]
-            self(feeds(Preprocessor(spec.preprocess)(np.zeros((height, width, 3), np.uint8))))
+        self._largest = bounds.largest_image(read_steps(spec.preprocess), spec.core.image_shape)
+        self._run = engine
 
     def __call__(self, inputs: Inputs) -> Arrays:
         """See `Stage`."""
         arrays = {name: array for name, array in inputs.items() if array is not None}
+        bounds.check_image(arrays[IMAGE_TENSOR], self._largest)
         if self._default is not None:
             asked = arrays.get(contract.THRESHOLD, self._default)
             arrays[CORE_THRESHOLD] = np.array([[_single(asked)]], np.float32)
@@ -90,7 +139,9 @@ class Postprocess:
     def __init__(self, spec: ModelSpec) -> None:
         cv2.setNumThreads(1)
         self._family = load_family(spec.family, spec.settings)
-        self._default, self._classes = spec.draw_threshold, len(spec.labels)
+        self._steps = read_steps(spec.preprocess)
+        self._default, self._classes = spec.draw_threshold, spec.classes
+        self._max_pixels = spec.limits.max_pixels
         self.inputs = (
             *self._family.outputs,
             SCALE_FACTOR,
@@ -101,39 +152,81 @@ class Postprocess:
 
     def __call__(self, inputs: Inputs) -> Arrays:
         """See `Stage`."""
-        threshold, class_ids = inputs[contract.THRESHOLD], inputs[contract.CLASS_IDS]
-        wanted = selection(
-            None if threshold is None else _single(threshold),
-            None if class_ids is None else class_ids.tolist(),
-            default=self._default,
-            classes=self._classes,
-        )
+        wanted = wanted_of(inputs, self._default, self._classes)
         arrays = {name: array for name, array in inputs.items() if array is not None}
-        height, width = arrays[contract.IMAGE_SIZE].tolist()
-        scale_factor = arrays[SCALE_FACTOR][0]
+        height, width = bounds.checked_size(arrays[contract.IMAGE_SIZE], self._max_pixels)
+        scale_factor = bounds.checked_scale(arrays[SCALE_FACTOR], (height, width))
+        bounds.check_outputs({name: arrays[name] for name in self._family.outputs}, batched=self._family.batched)
+        resized = np.rint(np.multiply((height, width), scale_factor)).astype(int).tolist()
+        arrays[PREPARED_SIZE] = np.array(padded_size(self._steps, *resized), np.int32)
         return _columns(postprocess(self._family, arrays, scale_factor, (height, width), wanted))
 
 
 class Single:
-    """All three stages in one process: IMAGE to instances."""
+    """All three stages in one process: IMAGE to instances.
+
+    Args:
+        spec: the model.
+        directory: the version directory, where the core's file is.
+        threads: how many CPU threads one run may use.
+        decoder: see `Preprocess`.
+        on_run: called after each run of the network.
+        streams: how many of its twins, itself included, run at the same time.
+    """
 
     inputs = (contract.IMAGE, contract.THRESHOLD, contract.CLASS_IDS)
 
-    def __init__(self, spec: ModelSpec, directory: Path, *, threads: int) -> None:
-        self._preprocess = Preprocess(spec)
-        self._core = Core(spec, directory, threads=threads)
+    def __init__(
+        self,
+        spec: ModelSpec,
+        directory: Path,
+        *,
+        threads: int,
+        decoder: Decoder | None = None,
+        on_run: Callable[[], None] = lambda: None,
+        streams: int = 1,
+    ) -> None:
+        self._preprocess = Preprocess(spec, decoder)
+        self._core, self._on_run = Core(spec, directory, threads=threads, streams=streams), on_run
         self._postprocess = Postprocess(spec)
+
+    def twin(self) -> Single:
+        """Return the same on the same loaded core, which may run at the same time."""
+        other = copy(self)
+        other._core = self._core.twin()
+        return other
+
+    def check(self, inputs: Inputs) -> None:
+        """See `Preprocess.check`."""
+        self._preprocess.check(inputs)
 
     def __call__(self, inputs: Inputs) -> Arrays:
         """See `Stage`."""
         arrays = {**inputs, **self._preprocess(inputs)}
-        return self._postprocess({**arrays, **self._core(arrays)})
+        outputs = self._core(arrays)
+        self._on_run()
+        return self._postprocess({**arrays, **outputs})
 
 
 def _encoded(image: npt.NDArray[Any] | None) -> bytes:
     if image is None or image.size != 1:
         raise InvalidImage("a request carries exactly one image")
     return bytes(image.reshape(-1)[0])
+
+
+def wanted_of(inputs: Inputs, default: float, classes: int | None) -> Selection:
+    """Return what a request asks for; for the other arguments see `maskserve_server.postprocess.selection`.
+
+    Raises:
+        InvalidParameter: it makes no sense.
+    """
+    threshold, class_ids = inputs.get(contract.THRESHOLD), inputs.get(contract.CLASS_IDS)
+    return selection(
+        None if threshold is None else _single(threshold),
+        None if class_ids is None else class_ids.reshape(-1).tolist(),
+        default=default,
+        classes=classes,
+    )
 
 
 def _single(threshold: npt.NDArray[Any]) -> float:
@@ -143,7 +236,7 @@ def _single(threshold: npt.NDArray[Any]) -> float:
 
 
 def feeds(prepared: Prepared) -> Arrays:
-    """The network's inputs by their names."""
+    """Return the network's inputs by their names."""
     return {
         IMAGE_TENSOR: prepared.image,
         IM_SHAPE: prepared.im_shape,

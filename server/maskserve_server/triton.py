@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskserve.errors import InferenceFailed, InputError, MaskserveError, to_wire
+import numpy.typing as npt
+
+from maskserve.errors import InferenceFailed, InputError, MaskserveError, RequestTimeout, ServerOverloaded, to_wire
+from maskserve_server.cpus import usable_cpus
+from maskserve_server.entry_parameters import BY_THE_CORES, INSTANCES, THREADS
 from maskserve_server.metrics import Metrics
 from maskserve_server.spec import ModelSpec
-from maskserve_server.stages import Stage
-
-THREADS = "threads"  # key of the entry's `parameters`: CPU threads of one run; absent or 0 shares out all cores
+from maskserve_server.stages import Arrays, Stage
 
 
 def version_directory(args: Mapping[str, str]) -> Path:
-    """The directory of the version that an adapter's `initialize` is called for."""
+    """Return the directory of the version that an adapter's `initialize` is called for."""
     return Path(args["model_repository"]) / args["model_version"]
 
 
+def repository_of(args: Mapping[str, str]) -> Path:
+    """Return the repository that the entry of an adapter is in."""
+    return Path(args["model_repository"]).parent
+
+
 def read_spec(args: Mapping[str, str]) -> ModelSpec:
-    """The model's description, from beside its adapter."""
+    """Return the model's description, from beside its adapter."""
     return ModelSpec.read(version_directory(args))
 
 
 def thread_count(args: Mapping[str, str]) -> int:
-    """How many threads one instance may use: as configured, or the cores shared out among the instances."""
+    """Return how many threads one run may use: as configured, or the cores shared out among the instances."""
+    return _configured(args, THREADS) or max(1, usable_cpus() // (instance_count(args) * runs_at_once(args)))
+
+
+def runs_at_once(args: Mapping[str, str]) -> int:
+    """Return how many requests one process of the entry answers at the same time."""
+    return _configured(args, INSTANCES) or 1
+
+
+def _configured(args: Mapping[str, str], key: str) -> int:
+    parameters = json.loads(args["model_config"]).get("parameters", {})
+    text = parameters.get(key, {}).get("string_value", "")
+    return 0 if text in ("", BY_THE_CORES) else int(text)
+
+
+def instance_count(args: Mapping[str, str]) -> int:
+    """Return how many processes the entry has."""
     config = json.loads(args["model_config"])
-    configured = int(config.get("parameters", {}).get(THREADS, {}).get("string_value", "0"))
-    instances = sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
-    return configured or max(1, len(os.sched_getaffinity(0)) // instances)
+    return sum(int(group.get("count", 1)) for group in config.get("instance_group", [])) or 1
 
 
 def respond(
@@ -50,23 +71,49 @@ def respond(
 
 
 def _respond(backend: Any, request: Any, stage: Stage, inputs: Sequence[str], metrics: Metrics | None) -> Any:
+    return answer(backend, metrics, lambda: stage(read_inputs(backend, request, inputs)))
+
+
+def read_inputs(backend: Any, request: Any, names: Sequence[str]) -> dict[str, npt.NDArray[Any] | None]:
+    """Return the tensors of a request; None for one that it leaves out."""
+    tensors = {name: backend.get_input_tensor_by_name(request, name) for name in names}
+    return {name: None if tensor is None else tensor.as_numpy() for name, tensor in tensors.items()}
+
+
+def answer(backend: Any, metrics: Metrics | None, work: Callable[[], Arrays | None]) -> Any:
+    """Return the response that carries what `work` returns, or its error; None where it returns None.
+
+    Args:
+        backend: the `triton_python_backend_utils` module.
+        metrics: where answers and errors are counted; None counts nothing.
+        work: what makes the output tensors.
+    """
     try:
-        tensors = {name: backend.get_input_tensor_by_name(request, name) for name in inputs}
-        arrays = {name: None if tensor is None else tensor.as_numpy() for name, tensor in tensors.items()}
-        columns = stage(arrays)
+        columns = work()
+        if columns is None:
+            return None
         response = backend.InferenceResponse([backend.Tensor(name, array) for name, array in columns.items()])
     except MaskserveError as error:
-        return _failure(backend, error, metrics)
+        return failure(backend, error, metrics)
     except Exception as error:  # whatever it is, the client gets a sentence and the log gets the rest
-        backend.Logger.log_error(f"{type(error).__name__}: {error}")
-        return _failure(backend, InferenceFailed("the model failed on this image; the server's log says why"), metrics)
+        backend.Logger.log_error("".join(traceback.format_exception(error)))
+        return failure(backend, InferenceFailed("the model failed on this image; the server's log says why"), metrics)
     if metrics is not None:
         metrics.answered(columns)
     return response
 
 
-def _failure(backend: Any, error: MaskserveError, metrics: Metrics | None) -> Any:
+def failure(backend: Any, error: MaskserveError, metrics: Metrics | None) -> Any:
+    """Return the response that carries an error."""
     if metrics is not None:
         metrics.failed(error.code)
-    kind = backend.TritonError.INVALID_ARG if isinstance(error, InputError) else backend.TritonError.INTERNAL
-    return backend.InferenceResponse([], backend.TritonError(to_wire(error), kind))
+    return backend.InferenceResponse([], backend.TritonError(to_wire(error), _kind(backend.TritonError, error)))
+
+
+def _kind(kinds: Any, error: MaskserveError) -> Any:
+    """Return Triton's word for an error. Proxies send to another server what is unavailable, and only that."""
+    if isinstance(error, InputError):
+        return kinds.INVALID_ARG
+    if isinstance(error, ServerOverloaded):
+        return kinds.UNAVAILABLE
+    return kinds.CANCELLED if isinstance(error, RequestTimeout) else kinds.INTERNAL

@@ -60,4 +60,5 @@ def test_survivors_are_those_of_multiclass_nms3(seed: int, keep_top_k: int, thre
     wanted = wanted[wanted[:, 1] > threshold]
     np.testing.assert_array_equal(found.labels, wanted[:, 0].astype(int))
     np.testing.assert_allclose(found.scores, wanted[:, 1])
+    assert isinstance(found.boxes, np.ndarray)
     np.testing.assert_allclose(found.boxes, wanted[:, 2:], rtol=1e-6)

@@ -72,7 +72,7 @@ def test_only_the_classes_asked_for_are_kept() -> None:
     assert answer.labels.tolist() == [2]
 
 
-@pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), 50.0, 1.001, -0.1])
 def test_a_threshold_that_is_no_number_is_refused(threshold: float) -> None:
     with pytest.raises(InvalidParameter, match="threshold"):
         selection(threshold, None, default=0.5, classes=3)

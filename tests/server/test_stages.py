@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from maskserve import contract
-from maskserve.errors import InvalidImage, InvalidParameter, ToolError, from_wire
+from maskserve.decoding.decoders import OwnProcess
+from maskserve.decoding.limits import Limits
+from maskserve.errors import ImageTooLarge, InvalidImage, InvalidParameter, ToolError, from_wire
 from maskserve_server import stages
-from maskserve_server.spec import CoreSpec, Limits, ModelSpec
-from maskserve_server.stages import Postprocess, Preprocess
+from maskserve_server.spec import CoreSpec, ModelSpec
+from maskserve_server.stages import Core, Postprocess, Preprocess
 from maskserve_server.triton import read_spec, respond, thread_count
 
 SPEC = ModelSpec(
@@ -60,14 +64,16 @@ def test_a_spec_of_another_contract_is_refused() -> None:
 
 
 def test_preprocessing_gives_the_networks_inputs_and_the_size() -> None:
-    arrays = Preprocess(SPEC)({contract.IMAGE: _image()})
+    arrays = Preprocess(SPEC, OwnProcess(SPEC.limits))({contract.IMAGE: _image()})
     assert arrays["image"].shape == (1, 3, 32, 32)
     assert arrays[contract.IMAGE_SIZE].tolist() == [20, 30]
 
 
 @pytest.mark.parametrize(("asked", "handed"), [(None, 0.5), (0.25, 0.25)])
 def test_preprocessing_hands_the_threshold_to_a_core_that_reads_it(asked: float | None, handed: float) -> None:
-    preprocess = Preprocess(replace(SPEC, core=replace(SPEC.core, inputs=("image", "threshold"))))
+    preprocess = Preprocess(
+        replace(SPEC, core=replace(SPEC.core, inputs=("image", "threshold"))), OwnProcess(SPEC.limits)
+    )
     assert contract.THRESHOLD in preprocess.inputs
     threshold = None if asked is None else np.array([asked], np.float32)
     arrays = preprocess({contract.IMAGE: _image(), contract.THRESHOLD: threshold})
@@ -80,7 +86,7 @@ def test_preprocessing_hands_the_threshold_to_a_core_that_reads_it(asked: float 
 @pytest.mark.parametrize("image", [None, np.array([], np.object_), np.array([b"a", b"b"], np.object_)])
 def test_a_request_must_carry_one_image(image: np.ndarray | None) -> None:
     with pytest.raises(InvalidImage, match="exactly one"):
-        Preprocess(SPEC)({contract.IMAGE: image})
+        Preprocess(SPEC, OwnProcess(SPEC.limits))({contract.IMAGE: image})
 
 
 @pytest.mark.parametrize(("threshold", "count"), [(None, 1), (0.95, 0), (0.3, 2)])
@@ -116,7 +122,7 @@ def test_a_core_that_reads_the_threshold_gets_the_requests_or_the_models(
     engine = _Recorder()
     monkeypatch.setattr(stages, "load_engine", lambda *_, **__: engine)
     spec = replace(SPEC, core=replace(SPEC.core, inputs=("image", "threshold")))
-    single = stages.Single(spec, tmp_path, threads=1)
+    single = stages.Single(spec, tmp_path, threads=1, decoder=OwnProcess(spec.limits))
     given = None if asked is None else np.array([asked], np.float32)
     single({contract.IMAGE: _image(), contract.THRESHOLD: given, contract.CLASS_IDS: None})
     assert engine.feeds[-1]["threshold"].tolist() == [[fed]]
@@ -165,13 +171,13 @@ class Backend:
         self.Logger = Logger()
 
     @staticmethod
-    def get_input_tensor_by_name(request: dict[str, np.ndarray], name: str) -> Tensor | None:
+    def get_input_tensor_by_name(request: dict[str, np.ndarray], name: str) -> Any:
         return Tensor(name, request[name]) if name in request else None
 
 
 def test_a_bad_request_fails_alone_and_carries_its_typed_error() -> None:
-    stage = Preprocess(SPEC)
-    bad = {contract.IMAGE: np.array([b"no picture"], np.object_)}
+    stage = Preprocess(SPEC, OwnProcess(SPEC.limits))
+    bad = {contract.IMAGE: np.array([b"no image"], np.object_)}
     responses = respond(Backend(), [{contract.IMAGE: _image()}, bad, {contract.IMAGE: _image()}], stage, stage.inputs)
     assert [response.error is None for response in responses] == [True, False, True]
     assert responses[1].error.code == TritonError.INVALID_ARG
@@ -187,7 +193,10 @@ def test_an_unexpected_failure_is_logged_and_not_told() -> None:
     (response,) = respond(backend, [{}], fail, ())
     assert response.error.code == TritonError.INTERNAL
     assert "secret" not in response.error.message
-    assert "secret" in backend.Logger.lines[0]
+    (line,) = backend.Logger.lines
+    assert "RuntimeError: secret path" in line
+    assert "Traceback" in line, "the log says why"
+    assert "in fail" in line, "and where"
 
 
 def test_the_adapters_find_their_description(tmp_path: Path) -> None:
@@ -200,3 +209,111 @@ def test_the_adapters_find_their_description(tmp_path: Path) -> None:
 def test_threads_are_configured_or_shared_out(parameters: dict[str, Any], count: int, wanted: int) -> None:
     config = {"parameters": parameters, "instance_group": [{"count": count}]}
     assert thread_count({"model_config": json.dumps(config)}) == wanted
+
+
+def _asked(spec: ModelSpec, class_ids: list[int]) -> dict[str, Any]:
+    inputs = {**_cut(), contract.THRESHOLD: None, contract.CLASS_IDS: np.array(class_ids, np.int32)}
+    return Postprocess(spec)(inputs)
+
+
+@pytest.mark.parametrize("labels", [("person",), ("person", "car", "cat"), ()])
+def test_class_ids_are_held_against_the_networks_classes_whatever_the_labels(labels: tuple[str, ...]) -> None:
+    """A model with more or fewer classes than labels."""
+    spec = replace(SPEC, classes=2, labels=labels)
+    assert _asked(spec, [1])[contract.LABELS].tolist() == [1]
+    assert _asked(spec, [0])[contract.LABELS].tolist() == []
+    with pytest.raises(InvalidParameter, match=r"class ids \[2\] do not exist; the model has 0 to 1"):
+        _asked(spec, [1, 2])
+    with pytest.raises(InvalidParameter, match=r"class ids \[1\] do not exist; the model has only 0"):
+        _asked(replace(spec, classes=1), [1])
+
+
+def test_where_the_number_of_classes_is_not_known_every_class_id_is_taken() -> None:
+    spec = replace(SPEC, classes=None, labels=("person",))
+    assert _asked(spec, [1, 74])[contract.LABELS].tolist() == [1]
+    with pytest.raises(InvalidParameter, match=r"class ids \[-1\] do not exist; class ids begin at 0"):
+        _asked(spec, [-1])
+
+
+def test_a_description_of_before_is_read(tmp_path: Path) -> None:
+    document = json.loads(SPEC.to_json())
+    del document["classes"]
+    (tmp_path / "model.json").write_text(json.dumps(document), encoding="utf-8")
+    assert ModelSpec.read(tmp_path) == SPEC
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {contract.IMAGE_SIZE: np.array([30000, 30000], np.int32)},
+        {contract.IMAGE_SIZE: np.array([0, 30], np.int32)},
+        {contract.IMAGE_SIZE: np.array([20, -30], np.int32)},
+        {"scale_factor": np.array([[np.nan, 1]], np.float32)},
+        {"scale_factor": np.array([[1, np.inf]], np.float32)},
+        {"scale_factor": np.array([[0, 1]], np.float32)},
+        {"scale_factor": np.array([[1, 1e6]], np.float32)},
+        {"detections": np.zeros((2, 2, 6), np.float32)},
+        {"mask_logits": np.ones((3, 2, 8, 8), np.float32)},
+    ],
+)
+def test_tensors_that_no_preprocessing_and_no_core_makes_are_refused(wrong: dict[str, np.ndarray]) -> None:
+    """A step may be called by anybody: a size of 30000x30000 blocked everybody for a minute."""
+    inputs = {**_cut(), **wrong, contract.THRESHOLD: None, contract.CLASS_IDS: None}
+    with pytest.raises((InvalidParameter, ImageTooLarge)):
+        Postprocess(SPEC)(inputs)
+
+
+def test_numbers_that_are_none_find_nothing() -> None:
+    cut = _cut()
+    cut["detections"] = np.full((1, 2, 6), np.nan, np.float32)
+    answer = Postprocess(SPEC)({**cut, contract.THRESHOLD: None, contract.CLASS_IDS: None})
+    assert len(answer[contract.BOXES]) == 0
+    cut = _cut()
+    cut["mask_logits"][:] = np.nan
+    answer = Postprocess(SPEC)({**cut, contract.THRESHOLD: None, contract.CLASS_IDS: None})
+    assert len(answer[contract.BOXES]) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [((1, 3, 32, 32), True), ((2, 3, 32, 32), False), ((1, 3, 33, 32), False), ((3, 32, 32), False)],
+)
+def test_a_core_takes_what_preprocessing_makes(shape: tuple[int, ...], fits: bool) -> None:
+    core = stages.Core.on(SPEC, _Recorder())  # type: ignore[arg-type]
+    if fits:
+        core({"image": np.zeros(shape, np.float32)})
+        return
+    with pytest.raises(InvalidParameter, match="shape"):
+        core({"image": np.zeros(shape, np.float32)})
+
+
+def test_a_core_of_any_size_takes_no_larger_image_than_preprocessing_makes() -> None:
+    steps = (
+        {"type": "Resize", "target_size": [800, 1333], "keep_ratio": True, "interp": 1},
+        {"type": "Permute"},
+        {"type": "PadStride", "stride": 32},
+    )
+    spec = replace(SPEC, preprocess=steps, core=replace(SPEC.core, image_shape=(3, -1, -1)))
+    core = stages.Core.on(spec, _Recorder())  # type: ignore[arg-type]
+    core({"image": np.zeros((1, 3, 800, 1344), np.float32)})
+    core({"image": np.zeros((1, 3, 1344, 800), np.float32)})
+    with pytest.raises(InvalidParameter, match="1344"):
+        core({"image": np.zeros((1, 3, 1376, 1344), np.float32)})
+
+
+@pytest.mark.parametrize(("said", "runs"), [(None, 1), ("", 1), ("no", 0)])
+def test_a_core_is_warmed_up_once_by_itself_or_by_whoever_starts_the_server(
+    said: str | None, runs: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    images: list[npt.NDArray[Any]] = []
+
+    def engine(feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        images.append(feeds["image"])
+        return {}
+
+    monkeypatch.setattr(stages, "load_engine", lambda *args, **more: engine)
+    monkeypatch.delenv("MASKSERVE_WARM_UP", raising=False)
+    if said is not None:
+        monkeypatch.setenv("MASKSERVE_WARM_UP", said)
+    Core(SPEC, tmp_path, threads=1)
+    assert [image.shape for image in images] == [(1, 3, 32, 32)] * runs

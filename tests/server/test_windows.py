@@ -1,14 +1,18 @@
-"""Painting inside windows, with cv2's whole-picture resizing as the oracle."""
+"""Windows; and the painters that are the oracle of run lengths, with cv2's and Paddle's resizing as their oracle."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.server.painters import paint_window, paint_window_with_cv2, resize_window
 
-from maskserve_server.windows import crop_windows, paint_window, resize_window
+from maskserve_server.painting.once import paint_once
+from maskserve_server.painting.windows import area, crop_windows
 
 sides = st.integers(1, 90)
 
@@ -43,13 +47,17 @@ def test_ties_between_two_cells_fall_as_they_do_in_paddle(side: tuple[int, int],
     assert np.mean(painted != (whole[2:, 3:-1] > 0.5)) < 1e-4
 
 
+painters = pytest.mark.parametrize("paint", [paint_window, paint_window_with_cv2])
+
+
+@painters
 @settings(deadline=None)
-@given(windows(), st.booleans())
+@given(case=windows())
 def test_painting_is_thresholding_the_window(
-    case: tuple[np.ndarray, tuple[int, int], tuple[int, ...]], exact: bool
+    paint: Callable[..., np.ndarray], case: tuple[np.ndarray, tuple[int, int], tuple[int, ...]]
 ) -> None:
     source, (height, width), (x0, y0, x1, y1) = case
-    painted = paint_window(source, (height, width), (x0, y0, x1, y1), 0.2, exact=exact)
+    painted = paint(source, (height, width), (x0, y0, x1, y1), 0.2)
     values = resize_window(source, (height, width), (x0, y0, x1, y1))
     clear = np.abs(values - 0.2) > 1e-5
     assert painted.flags.f_contiguous
@@ -57,12 +65,12 @@ def test_painting_is_thresholding_the_window(
     np.testing.assert_array_equal(painted[clear], (values > 0.2)[clear])
 
 
-@pytest.mark.parametrize("exact", [True, False])
+@painters
 @pytest.mark.parametrize(("height", "width"), [(1200, 1500), (2400, 1800)])
-def test_a_large_window_is_painted_without_seams(height: int, width: int, exact: bool) -> None:
+def test_a_large_window_is_painted_without_seams(paint: Callable[..., np.ndarray], height: int, width: int) -> None:
     source = np.random.default_rng(1).normal(size=(40, 40)).astype(np.float32)
     whole = cv2.resize(source, (width, height), interpolation=cv2.INTER_LINEAR)
-    painted = paint_window(source, (height, width), (0, 0, width, height), 0.0, exact=exact)
+    painted = paint(source, (height, width), (0, 0, width, height), 0.0)
     assert np.mean(painted != (whole > 0)) < 1e-6
 
 
@@ -74,4 +82,6 @@ def test_corners_are_rounded_half_to_even_as_python_does() -> None:
 def test_a_box_thinner_than_a_pixel_has_an_empty_window() -> None:
     ((x0, _, x1, _),) = crop_windows(np.array([[3.1, 2.0, 3.3, 8.0]], np.float32), (20, 30))
     assert x0 == x1 == 3
-    assert paint_window(np.ones((4, 4), np.float32), (20, 30), (3, 2, 3, 8), 0.5).shape == (6, 0)
+    assert area((3, 2, 3, 8)) == 0
+    (runs,) = paint_once(np.ones((1, 4, 4), np.float32), [0], (20, 30), [(3, 2, 3, 8)], 0.5)
+    assert runs.sum() == 0

@@ -6,9 +6,10 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from maskserve_server.admission.follower import Follower
 from maskserve_server.metrics import Metrics
 from maskserve_server.stages import Core
-from maskserve_server.triton import read_spec, respond, thread_count, version_directory
+from maskserve_server.triton import read_spec, thread_count, version_directory
 
 
 class TritonPythonModel:
@@ -17,9 +18,10 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load the core with the engine that `model.json` names."""
         spec = read_spec(args)
-        self._stage = Core(spec, version_directory(args), threads=thread_count(args))
-        self._metrics = Metrics(pb_utils, spec.name)
+        metrics = Metrics(pb_utils, spec.name)
+        stage = Core(spec, version_directory(args), threads=thread_count(args))
+        self._follower = Follower(pb_utils, stage, spec.name, metrics, on_run=metrics.ran)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request on its own."""
-        return respond(pb_utils, requests, self._stage, self._stage.inputs, self._metrics)
+        return self._follower.respond(requests)

@@ -6,9 +6,10 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from maskserve_server.admission.follower import Follower
 from maskserve_server.metrics import Metrics
 from maskserve_server.stages import Postprocess
-from maskserve_server.triton import read_spec, respond
+from maskserve_server.triton import read_spec
 
 
 class TritonPythonModel:
@@ -17,9 +18,8 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Read what to do from `model.json`."""
         spec = read_spec(args)
-        self._stage = Postprocess(spec)
-        self._metrics = Metrics(pb_utils, spec.name)
+        self._follower = Follower(pb_utils, Postprocess(spec), spec.name, Metrics(pb_utils, spec.name))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request on its own."""
-        return respond(pb_utils, requests, self._stage, self._stage.inputs, self._metrics)
+        return self._follower.respond(requests)

@@ -6,9 +6,17 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
+from maskserve_server.admission.front import Front
 from maskserve_server.metrics import Metrics
 from maskserve_server.stages import Single
-from maskserve_server.triton import read_spec, respond, thread_count, version_directory
+from maskserve_server.triton import (
+    instance_count,
+    read_spec,
+    respond,
+    runs_at_once,
+    thread_count,
+    version_directory,
+)
 
 
 class TritonPythonModel:
@@ -16,10 +24,23 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load all three stages."""
-        spec = read_spec(args)
-        self._stage = Single(spec, version_directory(args), threads=thread_count(args))
+        spec, runs = read_spec(args), runs_at_once(args)
         self._metrics = Metrics(pb_utils, spec.name)
+        self._stage = Single(
+            spec, version_directory(args), threads=thread_count(args), streams=runs, on_run=self._metrics.ran
+        )
+        # Of several processes each would have a queue, and Triton cannot see how long these are.
+        alone, twins = instance_count(args) == 1, [self._stage.twin() for _ in range(runs - 1)]
+        self._front = Front(pb_utils, self._stage, spec.queue, self._metrics, twins=twins) if alone else None
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request on its own."""
-        return respond(pb_utils, requests, self._stage, self._stage.inputs, self._metrics)
+    def execute(self, requests: list[Any]) -> list[Any] | None:
+        """Take requests in, or refuse them; they are answered when it is their turn."""
+        if self._front is None:
+            return respond(pb_utils, requests, self._stage, self._stage.inputs, self._metrics)
+        self._front.take_in(requests)
+        return None
+
+    def finalize(self) -> None:
+        """End the threads that answer."""
+        if self._front is not None:
+            self._front.close()

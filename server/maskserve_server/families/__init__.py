@@ -22,5 +22,5 @@ FAMILIES: dict[str, type[MaskRCNN] | type[MaskRTDETR] | type[PPYOLOESeg] | type[
 
 
 def load_family(name: str, settings: Mapping[str, Any]) -> Family:
-    """The family called `name`, set up with what `convert` read from the program."""
+    """Return the family called `name`, set up with what `convert` read from the program."""
     return FAMILIES[name](**settings)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from maskserve_server.windows import Floats, Window
+from maskserve_server.painting.windows import Floats, Window
 
 Outputs = Mapping[str, npt.NDArray[Any]]
+# Beside the core's answer: height and width of the image that the core read, padding included; int32 [2].
+PREPARED_SIZE = "prepared_size"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which instances a request wants.
+    """The instances that a request asks for.
 
     Attributes:
         threshold: keep higher scores only.
@@ -27,15 +29,17 @@ class Selection:
     class_ids: frozenset[int] | None = None
 
     def keeps(self, scores: Floats, labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Which rows of `scores` [N] and `labels` [N] are wanted; negative labels mark rows that are padding."""
+        """Return which rows of `scores` [N] and `labels` [N] are wanted; negative labels mark rows that are padding."""
         kept = (scores > self.threshold) & (labels >= 0)
         if self.class_ids is not None:
             kept &= np.isin(labels, list(self.class_ids))
         return np.asarray(kept)
 
 
-Painter = Callable[[int, tuple[int, int], Window], npt.NDArray[np.uint8]]
-Bound = Callable[[int, tuple[int, int]], Window]
+Size = tuple[int, int]  # height and width
+Runs = npt.NDArray[np.int64]
+Painter = Callable[[Sequence[int], Size, list[Window]], list[Runs]]
+Bound = Callable[[Size], list[Window]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,13 @@ class Detections:
 
     Attributes:
         boxes: float32 [N, 4], x0, y0, x1, y1 in pixels of the original image; not clipped. For a model without boxes, a
-            function that, given an instance's index and the image's (height, width), names a window that holds its
-            mask: the box is then the extent of the painted mask.
+            function that, given the image's (height, width), names a window for each instance that holds its mask: the
+            box is then the extent of the mask.
         scores: float32 [N].
         labels: int32 [N].
-        paint: given an instance's index, the image's (height, width) and a window of it, the mask inside the window:
-            uint8 [h, w] of 0 and 1. Nothing is painted before it is called.
+        paint: given the indices of some instances, the image's (height, width) and a window of it for each of them,
+            the masks' run lengths inside the windows: int64 [R] each, background first, column by column. Nothing is
+            painted before it is called.
     """
 
     boxes: Floats | Bound
@@ -72,10 +77,11 @@ class Family(Protocol):
     batched: ClassVar[bool]
 
     def detect(self, outputs: Outputs, scale_factor: Floats, selection: Selection) -> Detections:
-        """The wanted instances.
+        """Return the wanted instances.
 
         Args:
-            outputs: the core's answer for one image; where the family is batched, with a batch dimension of 1.
+            outputs: the core's answer for one image; where the family is batched, with a batch dimension of 1. And
+                `PREPARED_SIZE`, without which an image counts as not padded.
             scale_factor: float32 [2], network input over original image, for height and width.
             selection: which ones are wanted.
         """

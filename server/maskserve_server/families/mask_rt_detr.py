@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from maskserve_server.families.base import Detections, Outputs, Selection
-from maskserve_server.windows import Floats, Window, paint_window
+from maskserve_server.families.base import Detections, Outputs, Runs, Selection, Size
+from maskserve_server.painting.once import paint_once
+from maskserve_server.painting.windows import Floats, Window
 
 DETECTIONS = "detections"  # float32 [B, N, 6]: class, score, x0, y0, x1, y1 in pixels of the original image
 MASK_LOGITS = "mask_logits"  # float32 [B, N, h, w]
@@ -37,7 +38,7 @@ class MaskRTDETR:
         # The sigmoid is monotonic, so its threshold is moved to the logits.
         threshold = math.log(self.mask_threshold / (1 - self.mask_threshold))
 
-        def paint(index: int, size: tuple[int, int], window: Window) -> npt.NDArray[np.uint8]:
-            return paint_window(logits[kept[index]], size, window, threshold, exact=False)
+        def paint(indices: Sequence[int], size: Size, windows: list[Window]) -> list[Runs]:
+            return paint_once(logits, kept[indices].tolist(), size, windows, threshold)
 
         return Detections(rows[kept, 2:6], rows[kept, 1], rows[kept, 0].astype(np.int32), paint)

@@ -6,15 +6,17 @@ changes nothing in the result: a candidate is only ever suppressed by one with a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from maskserve_server.families.base import Detections, Outputs, Selection
+from maskserve_server.families.base import PREPARED_SIZE, Detections, Outputs, Runs, Selection, Size
 from maskserve_server.nms import Indices, suppress
-from maskserve_server.windows import Floats, Window, paint_window, resize_window
+from maskserve_server.painting.groups import Steps
+from maskserve_server.painting.twice import Part, paint_twice
+from maskserve_server.painting.windows import Floats, Window
 
 BOXES = "boxes"  # float32 [B, A, 4]: x0, y0, x1, y1 in pixels of the network's input
 SCORES = "scores"  # float32 [B, classes, A]
@@ -27,7 +29,8 @@ class PPYOLOESeg:
     """Suppresses duplicates, then paints by summing prototypes.
 
     Args:
-        input_size: height and width of the network's input.
+        input_size: height and width of the network's input; -1 where the program takes any, which is then as large as
+            the prepared image of the request.
         score_threshold: the model's own floor.
         nms_threshold: intersection over union above which the lower score goes.
         nms_top_k: how many candidates of a class enter the NMS.
@@ -57,15 +60,29 @@ class PPYOLOESeg:
         weights = outputs[COEFFICIENTS][0][:, anchors].T
         prototypes = outputs[PROTOTYPES][0]
 
-        def paint(index: int, size: tuple[int, int], window: Window) -> npt.NDArray[np.uint8]:
-            mask = self._mask(weights[index], prototypes, boxes[anchors[index]])
-            return paint_window(mask, size, window, self.mask_threshold)
+        def paint(indices: Sequence[int], size: Size, windows: list[Window]) -> list[Runs]:
+            canvas = self._input_size(outputs, size, scale_factor)
+            image = _unscaled(canvas, scale_factor)
+            rows, columns = (
+                Steps(*lengths) for lengths in zip(prototypes.shape[1:], canvas, canvas, image, strict=True)
+            )
+            crops = _crops(boxes[anchors[indices]], canvas)
+            parts = [_part(weights[i], prototypes, crop, canvas) for i, crop in zip(indices, crops, strict=True)]
+            return paint_twice(parts, rows, columns, windows, self.mask_threshold)
 
         scaled = boxes[anchors] / np.tile(scale_factor[::-1], 2)
         return Detections(scaled, scores[labels, anchors], labels.astype(np.int32), paint)
 
+    def _input_size(self, outputs: Outputs, size: Size, scale_factor: Floats) -> Size:
+        """Return height and width of the image that the network read, padding included."""
+        if min(self.input_size) > 0:
+            return self.input_size
+        prepared = outputs.get(PREPARED_SIZE)
+        height, width = np.rint(np.multiply(size, scale_factor)) if prepared is None else prepared.tolist()
+        return int(height), int(width)
+
     def _survivors(self, boxes: Floats, scores: Floats, selection: Selection) -> tuple[Indices, Indices]:
-        """Classes and anchors of the instances left by the NMS: class by class, each by falling score."""
+        """Return classes and anchors of the instances left by the NMS: class by class, each by falling score."""
         floor = Selection(max(selection.threshold, self.score_threshold), selection.class_ids)
         classes, anchors = np.divmod(np.flatnonzero(scores > floor.threshold), scores.shape[1])
         wanted = floor.keeps(scores[classes, anchors], classes) & (classes != self.background_label)
@@ -86,29 +103,40 @@ class PPYOLOESeg:
             labels, anchors = labels[best], anchors[best]
         return labels, anchors
 
-    def _mask(self, weights: Floats, prototypes: Floats, box: Floats) -> Floats:
-        """A mask at the input's resolution, zero outside its box: pixels x with x0 <= x < x1, as the program has it.
 
-        Column-major, as painting is, and made of no more of the prototypes than the box's pixels depend on.
-        """
-        height, width = self.input_size
-        x0, y0 = np.clip(np.ceil(box[:2]), 0, [width, height]).astype(int).tolist()
-        x1, y1 = np.clip(np.ceil(box[2:]), 0, [width, height]).astype(int).tolist()
-        result = np.zeros((width, height), np.float32)
-        if x1 > x0 and y1 > y0:
-            columns = _cells(x0, x1, prototypes.shape[2], width)
-            rows = _cells(y0, y1, prototypes.shape[1], height)
-            mask = np.zeros(prototypes.shape[:0:-1], np.float32)
-            mask[columns, rows] = _sigmoid(np.tensordot(weights, prototypes[:, rows, columns], axes=1)).T
-            result[x0:x1, y0:y1] = resize_window(mask, (width, height), (y0, x0, y1, x1))
-        return result.T
+def _crops(boxes: Floats, size: Size) -> list[Window]:
+    """Return the pixels x of boxes with x0 <= x < x1, as the program has it, in an image of that size."""
+    height, width = size
+    corners = np.clip(np.ceil(boxes), 0, [width, height, width, height]).astype(int)
+    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in corners.tolist()]
+
+
+def _part(weights: Floats, prototypes: Floats, crop: Window, size: Size) -> Part:
+    """Return the probabilities that the cropped pixels of a mask depend on, from the prototypes that they need."""
+    x0, y0, x1, y1 = crop
+    if x1 <= x0 or y1 <= y0:
+        return Part(np.zeros((1, 1), np.float32), 0, 0, (0, 0, 0, 0))
+    columns, rows = _cells(x0, x1, prototypes.shape[2], size[1]), _cells(y0, y1, prototypes.shape[1], size[0])
+    needed = prototypes[:, rows, columns]
+    logits = np.dot(weights.reshape(1, -1), needed.reshape(len(needed), -1))
+    return Part(_sigmoid(logits).reshape(needed.shape[1:]), columns.start, rows.start, crop)
+
+
+def _unscaled(canvas: Size, scale_factor: Floats) -> Size:
+    """Return the size of the original image with the padding that the canvas has, as the program rounds it."""
+    height, width = np.rint(np.array(canvas, np.float32) / scale_factor).astype(int).tolist()
+    return height, width
 
 
 def _cells(start: int, stop: int, cells: int, pixels: int) -> slice:
-    """The cells that the pixels from start to stop are interpolated from: those around them, and one to each side."""
+    """Return the cells that the pixels from start to stop are interpolated from, and one to each side."""
     return slice(max(start * cells // pixels - 1, 0), min(-(-stop * cells // pixels) + 1, cells))
 
 
 def _sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + exp(-x)), in the form that cannot overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
+    """Return 1 / (1 + exp(-x)), in the form that cannot overflow."""
+    values = np.multiply(logits, 0.5, dtype=np.float32)
+    np.tanh(values, out=values)
+    values += 1
+    values *= 0.5
+    return values

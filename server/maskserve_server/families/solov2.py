@@ -7,21 +7,20 @@ the model does not have, is the extent of the painted mask.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from maskserve_server.families.base import Detections, Outputs, Selection
-from maskserve_server.windows import Floats, Window, extent, paint_window
+from maskserve_server.families.base import Detections, Outputs, Runs, Selection, Size
+from maskserve_server.painting.groups import Steps
+from maskserve_server.painting.twice import Part, paint_twice
+from maskserve_server.painting.windows import Floats, Window, extent
 
 SCORES = "scores"  # float32 [1, M], falling; 0 for what is not an instance
 LABELS = "labels"  # int32 [1, M]
 MASKS = "masks"  # float32 [1, M, h, w], probabilities
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,39 +49,40 @@ class SOLOv2:
         wanted = selection.keeps(np.nextafter(scores, np.float32(np.inf)), labels)
         kept = np.flatnonzero(wanted & (scores > 0))
 
-        def bound(index: int, size: Size) -> Window:
-            return self._bound(masks[kept[index]], size, scale_factor)
+        extents = [extent(masks[index] > self.mask_threshold) for index in kept.tolist()]
 
-        def paint(index: int, size: Size, window: Window) -> npt.NDArray[np.uint8]:
-            mask = masks[kept[index]]
-            canvas = self._canvas(mask, self._visible(mask, size, scale_factor))
-            return paint_window(canvas, size, window, self.mask_threshold, exact=False)
+        def bound(size: Size) -> list[Window]:
+            return [self._bound(found, masks.shape[1:], size, scale_factor) for found in extents]
+
+        def paint(indices: Sequence[int], size: Size, windows: list[Window]) -> list[Runs]:
+            visible = self._visible(masks.shape[1:], size, scale_factor)
+            rows, columns = (
+                Steps(samples, self.upsampling * samples, *lengths)
+                for samples, *lengths in zip(masks.shape[1:], visible, size, strict=True)
+            )
+            parts = [_part(masks[kept[index]], extents[index], visible) for index in indices]
+            return paint_twice(parts, rows, columns, windows, self.mask_threshold)
 
         return Detections(bound, scores[kept], labels[kept].astype(np.int32), paint)
 
-    def _visible(self, mask: Floats, size: Size, scale_factor: Floats) -> Size:
-        """Height and width of the enlarged mask without the padding."""
+    def _visible(self, shape: tuple[int, ...], size: Size, scale_factor: Floats) -> Size:
+        """Return height and width of the enlarged mask without the padding."""
         height, width = np.rint(np.multiply(size, scale_factor)).astype(int).tolist()
-        return min(height, self.upsampling * mask.shape[0]), min(width, self.upsampling * mask.shape[1])
+        return min(height, self.upsampling * shape[0]), min(width, self.upsampling * shape[1])
 
-    def _bound(self, mask: Floats, size: Size, scale_factor: Floats) -> Window:
-        """A window that holds the painted mask: interpolation reaches less than one pixel of either grid."""
-        x0, y0, x1, y1 = (self.upsampling * side for side in _dilate(extent(mask > self.mask_threshold), 1, mask.shape))
-        height, width = self._visible(mask, size, scale_factor)
+    def _bound(self, found: Window, shape: tuple[int, ...], size: Size, scale_factor: Floats) -> Window:
+        """Return a window that holds the mask: interpolation reaches less than one pixel of either grid."""
+        x0, y0, x1, y1 = (self.upsampling * side for side in _dilate(found, 1, shape))
+        height, width = self._visible(shape, size, scale_factor)
         spans = (_stretch(x0, x1, size[1] / width, size[1]), _stretch(y0, y1, size[0] / height, size[0]))
         (left, right), (top, bottom) = spans
         return left, top, right, bottom
 
-    def _canvas(self, mask: Floats, visible: Size) -> Floats:
-        """The mask enlarged, as far as painted pixels depend on it, zero elsewhere; column-major, as painting is."""
-        x0, y0, x1, y1 = _dilate(extent(mask > self.mask_threshold), 2, mask.shape)
-        by = self.upsampling
-        part = np.ascontiguousarray(mask[y0:y1, x0:x1].T)
-        part = cv2.resize(part, (by * (y1 - y0), by * (x1 - x0)), interpolation=cv2.INTER_LINEAR)
-        canvas = np.zeros(visible[::-1], np.float32)
-        place = canvas[by * x0 : by * x1, by * y0 : by * y1]
-        place[:] = part[: place.shape[0], : place.shape[1]]
-        return canvas.T
+
+def _part(mask: Floats, found: Window, visible: Size) -> Part:
+    """Return what painted pixels depend on: a pixel lies between three samples of a row and three of a column."""
+    x0, y0, x1, y1 = _dilate(found, 2, mask.shape)
+    return Part(mask[y0:y1, x0:x1], x0, y0, (0, 0, visible[1], visible[0]))
 
 
 def _dilate(window: Window, by: int, limits: tuple[int, ...]) -> Window:
@@ -91,6 +91,6 @@ def _dilate(window: Window, by: int, limits: tuple[int, ...]) -> Window:
 
 
 def _stretch(start: int, stop: int, by: float, limit: int) -> tuple[int, int]:
-    """A span of one grid in pixels of another, with a pixel of each to spare."""
+    """Return a span of one grid in pixels of another, with a pixel of each to spare."""
     low, high = math.floor((start - 1) * by) - 1, math.ceil((stop + 1) * by) + 1
     return min(max(low, 0), limit), min(max(high, 0), limit)

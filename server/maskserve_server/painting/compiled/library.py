@@ -1,0 +1,101 @@
+"""The compiled library, where there is one: how it is loaded and called."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from maskserve_server.painting.compiled import build
+
+if TYPE_CHECKING:
+    from maskserve_server.painting.axes import Line
+    from maskserve_server.painting.codes import Integers
+
+ONCE, TWICE, PASTED = range(3)
+_SWITCH = "MASKSERVE_COMPILED_PAINTING"
+_ROOM = 8  # characters of a run in COCO's string: seven are enough for any image
+
+
+class CLine(ctypes.Structure):
+    """`Line` in mask.h."""
+
+    _fields_ = (("near", ctypes.c_void_p), ("far", ctypes.c_void_p), ("weight", ctypes.c_void_p))
+
+
+class CMask(ctypes.Structure):
+    """`Mask` in mask.h, which says what the fields are."""
+
+    _fields_ = (
+        ("kind", ctypes.c_int64),
+        ("samples", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("height", "width", "stride", "top", "left")),
+        *((name, CLine) for name in ("rows", "columns", "first_rows", "first_columns")),
+        ("crop", ctypes.c_int64 * 4),
+        ("window", ctypes.c_int64 * 4),
+        ("box", ctypes.c_float * 4),
+        ("threshold", ctypes.c_double),
+        ("runs", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+    )
+
+
+class Library:
+    """The functions of a compiled library."""
+
+    def __init__(self, path: str) -> None:
+        """Load it.
+
+        Raises:
+            OSError: it cannot be loaded, or was made of other sources.
+        """
+        self._library = ctypes.CDLL(path)
+        self._library.maskserve_digest.restype = ctypes.c_uint32
+        if self._library.maskserve_digest() != build.digest():
+            raise OSError(f"{path} was made of other sources; compile it anew: python -m {build.__name__}")
+        self._paint = self._library.maskserve_paint
+        self._paint.argtypes, self._paint.restype = [ctypes.c_void_p], ctypes.c_int
+        self._release = self._library.maskserve_release
+        self._release.argtypes, self._release.restype = [ctypes.c_void_p], None
+        self._encode = self._library.maskserve_encode
+        self._encode.argtypes, self._encode.restype = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p], ctypes.c_int64
+
+    def runs(self, mask: CMask) -> Integers:
+        """Return the run lengths of a mask, int64 [R], background first; what the mask points to must be alive.
+
+        Raises:
+            MemoryError: there is not enough.
+        """
+        address = ctypes.addressof(mask)
+        if not self._paint(address):
+            raise MemoryError("there is no memory left to compute a mask in")
+        try:
+            return np.frombuffer(ctypes.string_at(mask.runs, 8 * mask.count), np.int64)
+        finally:
+            self._release(address)
+
+    def encode(self, runs: Integers) -> bytes:
+        """Return COCO's compressed counts of run lengths."""
+        runs = np.ascontiguousarray(runs, np.int64)
+        text = ctypes.create_string_buffer(_ROOM * len(runs))
+        return ctypes.string_at(text, self._encode(runs.ctypes.data, len(runs), text))
+
+
+def line(pixels: Line) -> CLine:
+    """Return what C reads of the pixels of an axis, which must be alive as long; its arrays are contiguous."""
+    return CLine(pixels.near.ctypes.data, pixels.far.ctypes.data, pixels.weight.ctypes.data)
+
+
+@lru_cache(maxsize=1)
+def loaded() -> Library | None:
+    """Return the library of this system; None where there is none, or MASKSERVE_COMPILED_PAINTING is 0."""
+    path = build.LIBRARIES / build.name()
+    if os.environ.get(_SWITCH) == "0" or not path.is_file():
+        return None
+    try:
+        return Library(str(path))
+    except (OSError, AttributeError):
+        return None  # of another C library, or of other sources: numpy has the same pixels
