@@ -1,0 +1,1 @@
+"""From a Paddle inference folder to the entries of a Triton repository."""

@@ -1,0 +1,284 @@
+"""A Paddle inference folder becomes entries of a Triton repository."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from maskserve import contract
+from maskserve.errors import ToolError
+from maskserve.temporary import owned_folder, remove_stale
+from maskserve_convert.agreement import check_agreement
+from maskserve_convert.checked_choices import check_choices
+from maskserve_convert.container_cores import make_for_container
+from maskserve_convert.cores import Core, Report, make_core, need
+from maskserve_convert.int8.calibration import Calibration, choose_images
+from maskserve_convert.onnx_export.writing import MODEL, write_onnx_folder
+from maskserve_convert.paddle.folder import PaddleFolder, sha256
+from maskserve_convert.paddle.program import Program
+from maskserve_convert.paddle.reading import read_program
+from maskserve_convert.recognised import RecognisedModel
+from maskserve_convert.triton import entries, repository
+from maskserve_convert.triton.sizing import Wanted, core_of, write
+from maskserve_convert.triton.targets import Container
+from maskserve_server.bundle import write_bundle
+from maskserve_server.engine_table import AUTO, EMBEDDED, FP32, ONNXRUNTIME, PADDLE, engine_called
+from maskserve_server.spec import FULL
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a conversion made.
+
+    Attributes:
+        name: the model's name, as clients call it.
+        entries: the repository directories written.
+        family: which architecture was recognised.
+        engine: what runs the core.
+        reason: why that engine.
+        warnings: what is probably wrong with the model's settings or with its core, a sentence each.
+        bundle: the one file that was written instead of entries, and
+        bundle_size: its size in bytes.
+        onnx: the folder that was written instead of entries.
+    """
+
+    name: str
+    entries: tuple[Path, ...]
+    family: str
+    engine: str
+    reason: str
+    warnings: tuple[str, ...] = ()
+    bundle: Path | None = None
+    bundle_size: int = 0
+    onnx: Path | None = None
+
+
+def convert(
+    source: str | Path,
+    *,
+    repository: str | Path = "model_repository",
+    name: str | None = None,
+    engine: str = AUTO,
+    precision: str = FP32,
+    layout: str = "ensemble",
+    target: str = EMBEDDED,
+    labels: str | Path | None = None,
+    bundle: str | Path | None = None,
+    onnx: str | Path | None = None,
+    queue: int | None = None,
+    instances: int | None = None,
+    threads: int | None = None,
+    decode: str = FULL,
+    calibration: Path | Sequence[Path] | None = None,
+    seed: int = 0,
+    report: Report = lambda line: None,
+) -> Conversion:
+    """Convert a Paddle inference folder and write its entries into a Triton repository.
+
+    Args:
+        source: the folder with `inference.yml`, `inference.json` or `inference.pdmodel`, `inference.pdiparams`; or with
+            PaddleDetection's `infer_cfg.yml`, `model.json` or `model.pdmodel`, `model.pdiparams`.
+        repository: the model repository; created when it does not exist.
+        name: what clients call the model; the `Global.model_name` of `inference.yml` by default.
+        engine: what runs the network: "openvino", "onnxruntime", "paddle", or "auto" for the fastest that works.
+        precision: what the network computes in: "fp32", or "bf16" and "fp16" where OpenVINO and the CPU have it, or
+            "int8" on OpenVINO and ONNX Runtime; lower precision is faster and answers a little differently, see
+            `maskserve verify`. For "container-gpu" "fp16" is TensorRT's.
+        layout: "ensemble" (three steps that scale apart) or "single" (one process).
+        target: what serves it: "embedded" (the python backend, which every server has), or "container-cpu" or
+            "container-gpu" (the core in a C++ backend of Triton's containers, batched where the family can be).
+        labels: a file with the names of the classes, instead of those in the folder's settings: a name on each line, or
+            a list in JSON or YAML.
+        bundle: write the model as this one file (``.maskserve``), which `create_pipeline` opens, and no entries.
+        onnx: write the core as an ONNX file into this folder, with a program that uses it, and no entries.
+        queue: how many requests the server takes in before it refuses the next one at once; None for twice as many as
+            are answered in the longest wait, by the time that an image takes on this machine.
+        instances: how many images the model computes at the same time; None leaves it to whoever serves it.
+        threads: how many threads compute each image; None leaves it to whoever serves it.
+        decode: "full", or "reduced" to decode JPEG files to a half, a quarter or an eighth of their size where the
+            network looks at no more pixels than that: faster for large images, and answers a little differently.
+        calibration: for "int8" images like those that the model will see: files, or directories of them.
+        seed: draws the images of the calibration where there are more than it takes.
+        report: called with a line for each step, and for each warning.
+
+    Raises:
+        ToolError: the folder is not such a model, or it cannot be converted; the repository is then as it was.
+    """
+    containers = check_choices(
+        engine, precision, layout, target, bundle=bundle, onnx=onnx, calibration=calibration, decode=decode
+    )
+    folder = PaddleFolder.open(Path(source))
+    if labels is not None:
+        folder = folder.with_labels(Path(labels))
+    if queue is not None and queue < 1:
+        raise ToolError(f"queue={queue}: a queue must hold one request at least")
+    if any(number is not None and number < 1 for number in (instances, threads)):
+        raise ToolError(f"instances={instances}, threads={threads}: both are whole numbers from 1 on")
+    images = _calibration(calibration, seed)
+    name = name or folder.model_name
+    if not _NAME.fullmatch(name):
+        raise ToolError(f"{name!r} cannot be a model's name: use letters, digits, '.', '_' and '-' (--name)")
+    remove_stale()
+    with owned_folder("convert") as made_in:
+        scratch = made_in.path
+        report(f"reading {folder.program}")
+        recognised, warnings = _recognise(folder, name, scratch)
+        recognised = replace(
+            recognised, queue=queue, size=Wanted(instances, threads), calibration=images, decode=decode
+        )
+        for warning in warnings:
+            report(f"warning: {warning}")
+        report(f"{recognised.points.family}: cutting {recognised.points.where}")
+        if containers:
+            made = _write_for(containers, recognised, scratch, Path(repository), report)
+        elif onnx is not None:
+            core = make_core(recognised, scratch, ONNXRUNTIME.name, precision, report, exact=False)
+            made = _write_onnx(recognised, core, Path(onnx), report)
+        else:
+            core = make_core(recognised, scratch, engine, precision, report, exact=precision == FP32)
+            made = (
+                _write(recognised, core, Path(repository), layout, report)
+                if bundle is None
+                else _write_bundle(recognised, core, Path(bundle), report)
+            )
+        return replace(made, warnings=(*warnings, *made.warnings))
+
+
+def _calibration(paths: Path | Sequence[Path] | None, seed: int) -> Calibration | None:
+    if not paths:
+        return None
+    return choose_images([paths] if isinstance(paths, Path) else paths, seed=seed)
+
+
+def _recognise(folder: PaddleFolder, name: str, scratch: Path) -> tuple[RecognisedModel, tuple[str, ...]]:
+    """Read, recognise and cut the program, and compare it with the settings.
+
+    Returns:
+        The plan, and what is probably wrong with the settings.
+
+    Raises:
+        ToolError: the program is of no known family or is damaged, or the settings do not fit it.
+    """
+    try:
+        recognised = RecognisedModel.recognise(folder, name, _program(folder, scratch))
+        return recognised, tuple(check_agreement(recognised))
+    # What walking through operators ends in where some are missing, or are not what their exporter writes.
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration, RecursionError) as error:
+        raise ToolError(f"{folder.program} is damaged, or not a program as Paddle exports it ({error!r})") from error
+
+
+def _program(folder: PaddleFolder, scratch: Path) -> Program:
+    if folder.program.suffix != ".json":
+        need(PADDLE.module, "reading the older .pdmodel format")
+    return read_program(folder.program, folder.weights, scratch)
+
+
+def _write(recognised: RecognisedModel, core: Core, target: Path, layout: str, report: Report) -> Conversion:
+    spec = recognised.spec(core.engine, core.precision, core.seconds_per_image)
+    digests = {"core": {"sha256": {file.name: sha256(file) for file in core.files}}}
+    provenance = _provenance(recognised, core, layout, digests)
+    built = entries.build(spec, recognised.outputs, core.files, layout=layout, provenance=provenance)
+    return _finish(recognised, core, built, target, report)
+
+
+def _write_onnx(recognised: RecognisedModel, core: Core, folder: Path, report: Report) -> Conversion:
+    digests = {"core": {"sha256": {MODEL: sha256(core.files[0])}}}
+    spec = recognised.spec(core.engine, core.precision, core.seconds_per_image)
+    provenance = _provenance(recognised, core, "onnx", digests)
+    write_onnx_folder(folder, spec, core.files[0], recognised.outputs, provenance)
+    report(f"wrote {folder}")
+    return Conversion(recognised.name, (), recognised.points.family, core.engine, core.reason, onnx=folder)
+
+
+def _write_bundle(recognised: RecognisedModel, core: Core, path: Path, report: Report) -> Conversion:
+    digests = {"core": {"sha256": {file.name: sha256(file) for file in core.files}}}
+    provenance = _provenance(recognised, core, "single", digests)
+    files = {file.name: file for file in core.files}
+    size = write_bundle(path, recognised.spec(core.engine, core.precision, core.seconds_per_image), files, provenance)
+    report(f"wrote {path} ({size / 1e6:.1f} MB)")
+    family, warnings = recognised.points.family, core.warnings
+    return Conversion(recognised.name, (), family, core.engine, core.reason, warnings, bundle=path, bundle_size=size)
+
+
+def _write_for(
+    containers: Sequence[Container],
+    recognised: RecognisedModel,
+    scratch: Path,
+    target: Path,
+    report: Report,
+) -> Conversion:
+    """Write the entries for a container."""
+    container, core, spec, made = make_for_container(containers, recognised, scratch, report)
+    report(f"batches: {made.batching}")
+    for_container = {"target": container.target, "batches": made.batching}
+    provenance = _provenance(recognised, core, "ensemble", for_container)
+    built = entries.build_around(
+        spec, recognised.outputs, made.with_provenance(provenance), provenance=provenance, instances=made.instances
+    )
+    return _finish(recognised, core, built, target, report)
+
+
+def _finish(
+    recognised: RecognisedModel,
+    core: Core,
+    built: Sequence[repository.Entry],
+    target: Path,
+    report: Report,
+) -> Conversion:
+    config = core_of(recognised.name, {entry.config.name: entry.config for entry in built})
+    if config is not None:
+        write(config, recognised.size)
+    written = repository.write(target, recognised.name, built)
+    report(f"wrote {', '.join(path.name for path in written)} into {target}")
+    family = recognised.points.family
+    return Conversion(recognised.name, tuple(written), family, core.engine, core.reason, core.warnings)
+
+
+def _provenance(recognised: RecognisedModel, core: Core, layout: str, more: Mapping[str, Any] | None = None) -> str:
+    """Return where an entry came from, without times or machine names: converting again gives the same bytes."""
+    folder, points = recognised.folder, recognised.points
+    packages = ["maskserve", PADDLE.package, "paddle2onnx", engine_called(core.engine).package]
+    packages += ["nncf"] if core.quantised is not None else []
+    record: Mapping[str, Any] = {
+        "source": {"model_name": folder.model_name, "sha256": folder.digests()},
+        "contract": contract.VERSION,
+        "family": points.family,
+        "classes": recognised.classes,
+        "labels": _labels(folder),
+        "cut": {
+            "where": points.where,
+            "outputs": {name: list(tensor.dims) for name, tensor in recognised.outputs.items()},
+        },
+        "engine": {"name": core.engine, "precision": core.precision, "why": core.reason},
+        "passes": [report.as_json() for report in core.passes],
+        **({} if core.quantised is None else {"int8": core.quantised.record()}),
+        "layout": layout,
+        **({} if recognised.decode == FULL else {"decode": recognised.decode}),
+        "versions": {package: found for package in dict.fromkeys(packages) if (found := _version(package))},
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        **(more or {}),
+    }
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
+def _labels(folder: PaddleFolder) -> Mapping[str, Any]:
+    file = folder.labels_file
+    return {
+        "count": len(folder.labels),
+        **({} if file == folder.settings else {"file": file.name, "sha256": sha256(file)}),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

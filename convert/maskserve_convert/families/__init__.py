@@ -1,0 +1,1 @@
+"""Recognising a program's family, and finding where to cut it."""

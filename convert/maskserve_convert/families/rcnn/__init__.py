@@ -1,0 +1,1 @@
+"""R-CNN programs: split into subgraphs that Paddle2ONNX converts, and joined again with standard ONNX operators."""

@@ -1,0 +1,1 @@
+"""Quantise a core to 8-bit integers with NNCF."""

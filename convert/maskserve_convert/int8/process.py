@@ -1,0 +1,103 @@
+"""What quantises a core, as a process: NNCF prints, measures who uses it, and takes memory that it does not give back.
+
+The command line is `python -m maskserve_convert.int8.process VERSION_DIRECTORY batched|one IMAGE...`. It prints a line
+for each run of the core and a last one with the result, and changes the core's file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskserve.decoding.decode import decode
+from maskserve_convert.int8.agreement import compare_cores
+from maskserve_convert.int8.clips import remove_clips
+from maskserve_convert.int8.quantising import IMAGE_LINE, RESULT_LINE
+from maskserve_convert.int8.tail import find_tail, name_nodes
+from maskserve_convert.onnx.batching import fix_batch
+from maskserve_convert.onnx.model import load, save
+from maskserve_server.engine_table import ONNXRUNTIME
+from maskserve_server.preprocess import Preprocessor
+from maskserve_server.spec import ModelSpec
+from maskserve_server.stages import CORE_THRESHOLD, feeds
+
+if TYPE_CHECKING:
+    import onnx
+
+_COMPARED = 16  # of the images: each is answered by both cores
+
+
+def _main(directory: str, batches: str, *names: str) -> None:
+    folder = Path(directory)
+    spec, images = ModelSpec.read(folder), [Path(name) for name in names]
+    file = folder / spec.core.file
+    fix_batch(file, spec.core.outputs if batches == "batched" else ())
+    as_float = folder / f"float.{file.name}"
+    shutil.copy(file, as_float)
+    tail, quantised = _quantise(spec, file, images)
+    model = load(file)
+    remove_clips(model)
+    save(model, file)
+    agreement = compare_cores(spec, as_float, file, images[:_COMPARED])
+    as_float.unlink()
+    print(RESULT_LINE + json.dumps({"tail": tail, "quantised": quantised, "agreement": asdict(agreement)}))
+
+
+def _quantise(spec: ModelSpec, file: Path, images: Sequence[Path]) -> tuple[int, int]:
+    """Write the quantised core; return how many operations stay in float, and how many are computed in 8 bits."""
+    import nncf
+    import onnx
+
+    nncf.set_log_level(logging.ERROR)
+    model = onnx.load(str(file))
+    name_nodes(model.graph)
+    tail = find_tail(model.graph)
+    wanted = set(spec.core.inputs)
+    made = nncf.quantize(
+        model,
+        nncf.Dataset(list(images), partial(_feeds, spec, Preprocessor(spec.preprocess), wanted.__contains__)),
+        subset_size=len(images),
+        preset=nncf.QuantizationPreset.MIXED,
+        target_device=nncf.TargetDevice.CPU,
+        ignored_scope=nncf.IgnoredScope(names=tail, validate=False),
+        advanced_parameters=_parameters(spec),
+    )
+    onnx.save(made, str(file))
+    return len(tail), _count_quantised(made.graph)
+
+
+def _parameters(spec: ModelSpec) -> Any:
+    """Return what the engine needs: ONNX Runtime's integer convolution reads all channels of its input at one scale."""
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
+
+    if spec.core.engine != ONNXRUNTIME.name:
+        return None
+    return AdvancedQuantizationParameters(activations_quantization_params=QuantizationParameters(per_channel=False))
+
+
+def _feeds(spec: ModelSpec, prepare: Preprocessor, is_wanted: Callable[[str], bool], image: Path) -> dict[str, Any]:
+    """Return the core's inputs for an image, and say that it runs."""
+    print(f"{IMAGE_LINE}{image}", flush=True)
+    threshold = np.full((1, 1), spec.draw_threshold, np.float32)
+    inputs = {**feeds(prepare(decode(image.read_bytes()))), CORE_THRESHOLD: threshold}
+    return {name: array for name, array in inputs.items() if is_wanted(name)}
+
+
+def _count_quantised(graph: onnx.GraphProto) -> int:
+    """Return how many operations read a value that was 8 bits wide."""
+    made = {value for node in graph.node if node.op_type == "DequantizeLinear" for value in node.output}
+    computing = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+    return sum(node.op_type in computing and not made.isdisjoint(node.input) for node in graph.node)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Read, rewrite and write ONNX models."""

@@ -1,0 +1,1 @@
+"""Read, cut and write the programs in Paddle inference folders, without Paddle."""

@@ -1,0 +1,1 @@
+"""Write the entries of a Triton model repository."""

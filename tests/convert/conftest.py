@@ -1,0 +1,33 @@
+"""The oracle of the tests of operators, and small networks of every family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.convert.networks.exporting import Cell
+
+
+@pytest.fixture(scope="module")
+def paddle() -> Any:
+    return pytest.importorskip("paddle", reason="the oracle is Paddle's operators", exc_type=ImportError)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cell], Path]:
+    """Exports the small network of a cell, once."""
+    for module in ("paddle", "paddle2onnx", "onnxruntime"):
+        pytest.importorskip(module, reason=f"small networks are made with {module}", exc_type=ImportError)
+    from tests.convert.networks.exporting import export
+    from tests.convert.networks.families import NETWORKS
+
+    root = tmp_path_factory.mktemp("networks")
+
+    def folder(cell: Cell) -> Path:
+        path = root / str(cell)
+        return path if path.exists() else export(cell, NETWORKS[cell.family], path)
+
+    return folder

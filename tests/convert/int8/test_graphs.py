@@ -1,0 +1,108 @@
+"""What stays in float, and which clips a quantisation does anyway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="converting needs the convert extra")
+ort = pytest.importorskip("onnxruntime", reason="converting needs the convert extra")
+pytest.importorskip("onnx_ir", reason="converting needs the convert extra")
+
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from maskserve_convert.int8.clips import remove_clips  # noqa: E402
+from maskserve_convert.int8.tail import find_tail, name_nodes  # noqa: E402
+from maskserve_convert.onnx.model import load, save  # noqa: E402
+
+
+def graph(nodes: list[Any], constants: dict[str, Any], shape: list[int]) -> Any:
+    made = helper.make_graph(
+        nodes,
+        "core",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_the_tail_is_what_leads_to_no_convolution() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),  # leads to the next convolution
+        helper.make_node("Conv", ["b", "k"], ["c"]),  # the last one, which itself is quantised
+        helper.make_node("Add", ["c", "b"], ["d"]),
+        helper.make_node("MatMul", ["d", "d"], ["y"]),
+    ]
+    made = graph(nodes, {"k": np.ones((1, 1, 1, 1), np.float32)}, [1, 1, 4, 4]).graph
+    name_nodes(made)
+    assert find_tail(made) == ["3.Add", "4.MatMul"]
+
+
+def test_a_subgraph_reads_what_is_around_it() -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Conv", ["a", "k"], ["z"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+    )
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("If", ["which"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    made = graph(nodes, {"which": np.array(True), "k": np.ones((1, 1, 1, 1), np.float32)}, [1, 1, 4, 4]).graph
+    name_nodes(made)
+    assert "0.Relu" not in find_tail(made)
+
+
+def quantised_clip(scale: Any, zero: Any, high: float, axis: int = 1) -> Any:
+    nodes = [
+        helper.make_node("Clip", ["x", "low", "high"], ["a"]),
+        helper.make_node("QuantizeLinear", ["a", "scale", "zero"], ["q"], axis=axis),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"], axis=axis),
+    ]
+    constants = {"low": np.float32(0), "high": np.float32(high), "scale": scale, "zero": zero}
+    return graph(nodes, constants, [1, 2, 50])
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero", "high", "gone"),
+    [
+        (np.float32(6 / 255), np.uint8(0), 6.0, True),
+        (np.float32(6.00001 / 255), np.uint8(0), 6.0, True),  # a rounding above
+        (np.float32(4 / 255), np.uint8(0), 6.0, True),
+        (np.float32(7 / 255), np.uint8(0), 6.0, False),
+        (np.float32(6 / 255), np.uint8(1), 6.0, False),  # has a number below the clip's
+        (np.float32(6 / 127), np.int8(0), 6.0, False),
+        (np.array([6 / 255, 3 / 255], np.float32), np.zeros(2, np.uint8), 6.0, True),
+        (np.array([6 / 255, 7 / 255], np.float32), np.zeros(2, np.uint8), 6.0, False),
+    ],
+)
+def test_a_clip_goes_only_where_the_answer_stays(
+    tmp_path: Path, scale: Any, zero: Any, high: float, gone: bool
+) -> None:
+    file = tmp_path / "core.onnx"
+    onnx.save(quantised_clip(scale, zero, high), str(file))
+    x = np.linspace(-3, 12, 100, dtype=np.float32).reshape(1, 2, 50)
+    before = run(file, x)
+    model = load(file)
+    assert remove_clips(model) == int(gone)
+    save(model, file)
+    assert ("Clip" in [node.op_type for node in onnx.load(str(file)).graph.node]) == (not gone)
+    np.testing.assert_allclose(run(file, x), before, atol=0.01 * float(np.max(scale)))
+
+
+def test_a_clip_that_something_else_reads_stays(tmp_path: Path) -> None:
+    made = quantised_clip(np.float32(6 / 255), np.uint8(0), 6.0)
+    made.graph.node[2].output[0] = "b"
+    made.graph.node.append(helper.make_node("Add", ["a", "b"], ["y"]))
+    onnx.save(made, str(tmp_path / "core.onnx"))
+    assert remove_clips(load(tmp_path / "core.onnx")) == 0
+
+
+def run(file: Path, x: Any) -> Any:
+    return ort.InferenceSession(str(file), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
