@@ -1,0 +1,1 @@
+"""Run a model in this process: no server, no port, no shared memory. Needs `maskserve[local]`."""

@@ -1,0 +1,134 @@
+"""Open what holds a converted model: a bundle, or an entry of a model repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+from maskserve import contract
+from maskserve.errors import InvalidParameter, MaskserveError, ToolError
+from maskserve.paddlex.model_files import is_bundle
+from maskserve_local.devices import CPU, Place
+from maskserve_server.bundle import Bundle
+from maskserve_server.engine_table import ENGINES, SERVER_EXTRA, engine_called
+from maskserve_server.engines import Engine, load_engine
+from maskserve_server.spec import FILE_NAME, ModelSpec
+
+_INSTALL = 'pip install "maskserve[local]"'
+
+
+class Load(Protocol):
+    """Loads a core."""
+
+    def __call__(self, threads: int, streams: int = 1) -> Engine:
+        """Load it, with so many CPU threads for one run, and for so many runs at the same time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A converted model.
+
+    Attributes:
+        spec: its description.
+        load: loads its core.
+        device: what its engine calls the device that it runs on.
+    """
+
+    spec: ModelSpec
+    load: Load
+    device: str = "cpu"
+
+
+def open_source(path: Path, place: Place = CPU) -> Source:
+    """Open a bundle, or an entry of a model repository.
+
+    Args:
+        path: the file that `maskserve convert --bundle` wrote, or the directory of an entry that clients call.
+        place: where its core is to run.
+
+    Raises:
+        InvalidParameter: its core cannot run there.
+        ToolError: it is neither, is damaged, or was written for another version of the contract.
+    """
+    if is_bundle(path):
+        bundle = Bundle.open(path)
+        spec = _placed(bundle.spec, place)
+
+        def load_bundle(threads: int, streams: int = 1) -> Engine:
+            return bundle.load(threads=threads, streams=streams, core=spec.core, device=place.device)
+
+        return Source(spec, _explained(spec, load_bundle), place.device)
+    directory = _version_directory(path)
+    spec = _placed(ModelSpec.read(directory), place)
+    if not (directory / spec.core.file).is_file():
+        raise ToolError(f"{directory / spec.core.file} is missing: convert the model again")
+
+    def load_entry(threads: int, streams: int = 1) -> Engine:
+        return load_engine(spec.core, directory, threads=threads, streams=streams, device=place.device)
+
+    return Source(spec, _explained(spec, load_entry), place.device)
+
+
+def _placed(spec: ModelSpec, place: Place) -> ModelSpec:
+    """Return the model with the engine of `place`. An ONNX core runs on every engine that reads ONNX.
+
+    Without one it is the model's own engine, or another that is installed where that one is not.
+    """
+    if place.engine is None:
+        return _runnable(spec)
+    if place.engine == spec.core.engine:
+        return spec
+    if not (engine_called(place.engine).reads_onnx and engine_called(spec.core.engine).reads_onnx):
+        raise InvalidParameter(
+            f"{spec.name} was converted for {spec.core.engine}, and {place.device} needs {place.engine}: convert it "
+            f"with --engine {place.engine}"
+        )
+    return replace(spec, core=replace(spec.core, engine=place.engine))
+
+
+def _explained(spec: ModelSpec, load: Load) -> Load:
+    """Return `load` with errors that say what to do."""
+
+    def explained(threads: int, streams: int = 1) -> Engine:
+        try:
+            return load(threads, streams)
+        except ImportError as error:
+            engine = engine_called(spec.core.engine)
+            fix = _INSTALL if engine.extra == SERVER_EXTRA else f"{_INSTALL} {engine.package}"
+            raise ToolError(
+                f"{spec.name} runs on {engine.package}, which cannot be imported ({error}): {fix}"
+            ) from error
+        except MaskserveError:
+            raise
+        except Exception as error:  # whatever an engine raises for a file that it does not take
+            raise ToolError(f"{spec.core.engine} cannot load the core of {spec.name}: {error}") from error
+
+    return explained
+
+
+def _runnable(spec: ModelSpec) -> ModelSpec:
+    own = engine_called(spec.core.engine)
+    if find_spec(own.module) is not None or not own.reads_onnx:
+        return spec
+    for engine in ENGINES:
+        if engine.reads_onnx and spec.core.precision in engine.precisions and find_spec(engine.module) is not None:
+            return replace(spec, core=replace(spec.core, engine=engine.name))
+    return spec
+
+
+def _version_directory(entry: Path) -> Path:
+    """Return the directory of the highest version that has the core and its description.
+
+    A model of layout "single" has both in its own entry, one of layout "ensemble" in the entry of its core.
+    """
+    own = [entry, entry.with_name(contract.step_name(entry.name, contract.CORE))]
+    versions = [path.parent for folder in own for path in folder.glob(f"*/{FILE_NAME}") if path.parent.name.isdigit()]
+    if not versions:
+        raise ToolError(
+            f"{entry} cannot run in this process: it has no {FILE_NAME} beside a core. Name the directory of a model "
+            "that `maskserve convert` wrote for the target embedded, or start a server with server=True"
+        )
+    return max(versions, key=lambda path: int(path.name))
