@@ -15,7 +15,7 @@ _SPECIAL = tuple(
 
 
 def is_public(address: str) -> bool:
-    """Whether `address` (IPv4 or IPv6, as a socket has it) is a host's on the public Internet.
+    """Return whether `address` (IPv4 or IPv6, as a socket has it) is a host's on the public Internet.
 
     Private, loopback, link-local, shared (CGNAT), multicast, reserved and unspecified addresses are not, whether they
     are written as IPv4 or mapped into IPv6; nor are those of 6to4, Teredo and NAT64, which may lead to any of them.

@@ -8,36 +8,43 @@ import multiprocessing
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from maskserve.errors import MaskserveError
-from maskserve_gateway import documentation, page, segmentation
+from maskserve_gateway import connections, documentation, model_routes, segmentation
+from maskserve_gateway import static_page as page
+from maskserve_gateway.access_log import CLIENT_GONE, Observer, exchange_of
+from maskserve_gateway.bounds import bounds_of
+from maskserve_gateway.callers import CallerCheck, callers_of
+from maskserve_gateway.connections import Guard
 from maskserve_gateway.envelope import answer
-from maskserve_gateway.metrics import CONTENT_TYPE
-from maskserve_gateway.observing import CLIENT_GONE, Observer, exchange_of
-from maskserve_gateway.refusals import Refusal, refusal_for
+from maskserve_gateway.errors import Refusal, refusal_for
+from maskserve_gateway.forwarding import Proxies
+from maskserve_gateway.request_metrics import CONTENT_TYPE
 from maskserve_gateway.schema import HealthEnvelope, ServiceInfo, error_responses
 from maskserve_gateway.service import Service
 from maskserve_gateway.settings import Settings, handed_down
+from maskserve_gateway.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from maskserve._transport import Transport
+    from maskserve.transport.base import Transport
 
 _log = logging.getLogger("maskserve.gateway")
 _SPARE_THREADS = 8
-_ROUTES = frozenset({segmentation.PATH, "/health", "/metrics", "/info", "/openapi.json", "/"})
+_ROUTES = frozenset({segmentation.PATH, model_routes.PATH, "/health", "/metrics", "/info", "/openapi.json", "/"})
 _router = APIRouter()
 
 
 def create_app(settings: Settings | None = None, transport: Transport | None = None) -> FastAPI:
-    """The gateway as an ASGI application.
+    """Return the gateway as an ASGI application.
 
     Args:
         settings: how it behaves; None for those that the parent of a worker process left.
@@ -57,50 +64,65 @@ def create_app(settings: Settings | None = None, transport: Transport | None = N
     )
     app.state.service = service
     app.include_router(segmentation.router)
+    app.include_router(model_routes.router)
     app.include_router(_router)
     if service.settings.page:
         page.mount(app)
         documentation.mount(app)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # each is given its own kind
-    app.add_middleware(Observer, metrics=service.metrics, routes=_ROUTES)
+    if service.settings.allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=service.settings.allow_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After"],
+        )
+    app.add_middleware(CallerCheck, callers=callers_of(service.settings))
+    proxies = Proxies(service.settings.trusted_proxies)
+    telemetry = app.state.telemetry = Telemetry()
+    app.add_middleware(Observer, metrics=service.metrics, routes=_ROUTES, proxies=proxies, telemetry=telemetry)
     return app
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     service: Service = app.state.service
+    service.trimmer.limit_arenas()
     threads = ThreadPoolExecutor(service.settings.max_concurrent + _SPARE_THREADS, thread_name_prefix="gateway")
     loop = asyncio.get_running_loop()
     loop.set_default_executor(threads)
     parent = multiprocessing.parent_process()
     if parent is not None:  # a worker, which must not go on when its parent was killed
         loop.add_reader(parent.sentinel, signal.raise_signal, signal.SIGTERM)
-    yield
+    yield {connections.STATE: Guard(bounds_of(service.settings), service.metrics.refused)}
     if parent is not None:
         loop.remove_reader(parent.sentinel)
     await service.close()
+    await asyncio.to_thread(app.state.telemetry.close)
 
 
 @_router.get(
-    "/health", response_model=HealthEnvelope, operation_id="checkHealth", responses=error_responses(502, 503, 504)
+    "/health", response_model=HealthEnvelope, operation_id="checkHealth", responses=error_responses(404, 502, 503, 504)
 )
 async def health(request: Request) -> Response:
-    """Whether the model has answered lately; it is asked when that is not known."""
-    await request.app.state.service.health.check()
+    """Return whether the default model has answered lately; it is asked when that is not known."""
+    service: Service = request.app.state.service
+    await (await service.catalog.default()).health.check()
     return answer(exchange_of(request).log_id, 0, "Healthy")
 
 
-@_router.get("/info", responses=error_responses(502, 503, 504), operation_id="info")
+@_router.get("/info", responses=error_responses(404, 502, 503, 504), operation_id="info")
 async def info(request: Request) -> ServiceInfo:
-    """The model, its classes, and the limits of this service."""
+    """Return the default model, its classes, and the limits of this service."""
     service: Service = request.app.state.service
     return await service.info()
 
 
 @_router.get("/metrics", include_in_schema=False)
 def metrics(request: Request) -> Response:
-    """For Prometheus."""
+    """Return the metrics for Prometheus."""
     return Response(request.app.state.service.metrics.render(), media_type=CONTENT_TYPE)
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client hangs up. The body must have been read.
+    """Return the result of `work`, which is cancelled when the client hangs up. The body must have been read.
 
     Raises:
         ClientDisconnect: it did.
@@ -33,6 +33,18 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         for future in (task, gone):
             future.cancel()
         await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work` in a thread; who is cancelled still waits for the thread to end with its memory."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # nobody else looks at it
+        raise
 
 
 async def _hung_up(request: Request) -> None:

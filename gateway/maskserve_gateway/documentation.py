@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import FileResponse, Response
 
-from maskserve_gateway.page import HEADERS
+from maskserve_gateway.static_page import HEADERS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

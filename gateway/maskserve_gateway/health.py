@@ -16,7 +16,7 @@ class Health:
     """Remembers when the model answered last, and asks it again when that is too long ago.
 
     Args:
-        canary: lets the model segment a small picture; raises `MaskserveError`.
+        canary: lets the model segment a small image; raises `MaskserveError`.
         seconds: how old the proof may be. A failure is remembered as long.
         timeout: how long a canary may take.
         clock: monotonic seconds.
@@ -40,7 +40,7 @@ class Health:
         self._running: asyncio.Task[None] | None = None
 
     def proved(self) -> None:
-        """A request was answered: as good as a canary, and under load the better proof."""
+        """Note that a request was answered: this proves the model as a canary does."""
         self._proved = self._clock()
         self._failure = None
 
@@ -67,9 +67,7 @@ class Health:
         try:
             await asyncio.wait_for(self._canary(), self._timeout)
         except (MaskserveError, asyncio.TimeoutError) as error:
-            self._failure = (
-                error if isinstance(error, MaskserveError) else RequestTimeout("no answer to a test picture")
-            )
+            self._failure = error if isinstance(error, MaskserveError) else RequestTimeout("no answer to a test image")
             self._failed = self._clock()
         else:
             self.proved()

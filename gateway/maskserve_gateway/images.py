@@ -7,13 +7,16 @@ import binascii
 import re
 
 from maskserve.errors import InputError, InvalidImage, UnsupportedFormat
+from maskserve.inputs import tiff as _tiff
+from maskserve.inputs.formats import READABLE, format_of, refusal_of
 
 _DATA_URI = re.compile(r"data:[\w.+/-]*(;[\w.=+-]+)*;base64,", re.ASCII | re.IGNORECASE)
+_SPACE = re.compile(r"\s")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
 
 
 def url_in(text: str) -> str | None:
-    """`text` when it is the URL of an image, None when it must be Base64.
+    """Return `text` when it is the URL of an image, None when it must be Base64.
 
     Raises:
         InputError: it is a URL of a kind that is never fetched.
@@ -28,7 +31,7 @@ def url_in(text: str) -> str | None:
 
 
 def decode_base64(text: str) -> bytes:
-    """The bytes of an image file.
+    """Return the bytes of an image file.
 
     Line breaks and other white space are ignored, as MIME has them, and so is the head of a data URI, as browsers
     write it. Anything else must be Base64 in the standard alphabet, with its padding.
@@ -38,7 +41,9 @@ def decode_base64(text: str) -> bytes:
     """
     text = text.strip()
     head = _DATA_URI.match(text, 0, 200)
-    compact = "".join((text[head.end() :] if head else text).split())
+    compact = text[head.end() :] if head else text
+    if _SPACE.search(compact):  # a copy of some 80 MB, which most need not
+        compact = "".join(compact.split())
     try:
         content = base64.b64decode(compact.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
@@ -49,15 +54,19 @@ def decode_base64(text: str) -> bytes:
 def check_content(content: bytes) -> bytes:
     """Refuse at once what no server takes; the rest is for the server to look at.
 
+    Returns:
+        the file; of a TIFF of several pages the first one, as PaddleX's service takes it.
+
     Raises:
         InvalidImage: it is empty.
-        UnsupportedFormat: it is a PDF file.
+        UnsupportedFormat: it is a PDF file, or an image of a format that is not read.
     """
     if not content:
         raise InvalidImage("the image is empty (0 bytes)")
-    if content.startswith(b"%PDF-"):
-        raise UnsupportedFormat("PDF files are not supported; send one of JPEG, PNG, WEBP, BMP, TIFF")
-    return content
+    kind = format_of(content)
+    if kind is not None and kind not in READABLE:
+        raise UnsupportedFormat(refusal_of(kind))
+    return _tiff.load_page(content, 0) if kind == "TIFF" else content
 
 
 def _what_is_wrong(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from maskserve_gateway.refusals import Refusal
+from maskserve_gateway.errors import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -3,39 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
-from maskserve_gateway.refusals import Refusal, body_too_large, overloaded
+from maskserve.pace import Pace, come_back_in
+from maskserve_gateway.errors import Refusal, body_too_large, overloaded
+from maskserve_gateway.memory import BYTES_PER_BODY_BYTE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from starlette.requests import Request
 
+    from maskserve_gateway.memory import Share
+
+# Of the time that one has: it is let in where it is expected to be answered within this share, for that is a mean.
+_MARGIN = 0.8
 _DRAIN_SECONDS = 5.0
+_SLOWEST_BYTES_A_SECOND = 4096
 
 
-class Turns:
-    """Lets a number of requests go on to the servers, lets some more wait for a while, and turns the rest away."""
+class ConcurrencyLimiter:
+    """Lets a number of requests go on to the servers, lets some more wait for a while, and turns the rest away.
 
-    def __init__(self, concurrent: int, waiting: int, patience: float) -> None:
+    One that would not be answered in time is turned away at once: how fast answers follow one another is learned.
+
+    Args:
+        concurrent: how many go on to the servers.
+        waiting: how many more may be here.
+        patience: seconds that one may wait for its turn.
+        total: seconds that it may take in all.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, concurrent: int, waiting: int, patience: float, total: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._slots = asyncio.Semaphore(concurrent)
-        self._room = concurrent + waiting
-        self._patience = patience
+        self._concurrent, self._room = concurrent, concurrent + waiting
+        self._patience, self._total = patience, total
         self._present = 0
+        self._pace, self._clock = Pace(), clock
 
     @contextmanager
     def present(self) -> Iterator[None]:
-        """A request is here, being read or waiting: the memory it takes is counted from the start.
+        """Count a request while the body runs, from its first byte: being read or waiting, it takes memory.
 
         Raises:
             Refusal: there are too many already.
         """
-        if self._present >= self._room:
-            raise overloaded()
+        answered = (self._present + 1) * self._pace.seconds
+        wait = answered - self._concurrent * self._pace.seconds
+        late = self._present > 0 and (wait > _MARGIN * self._patience or answered > _MARGIN * self._total)
+        if self._present >= self._room or late:
+            raise overloaded(come_back_in(answered))
         self._present += 1
         try:
             yield
@@ -44,7 +69,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """It is the request's turn.
+        """Wait for the request's turn; the body runs in it.
 
         Raises:
             Refusal: it was not within the time that one waits.
@@ -53,51 +78,80 @@ class Turns:
             await asyncio.wait_for(self._slots.acquire(), self._patience)
         except asyncio.TimeoutError:
             raise overloaded() from None
+        begun = self._clock()
         try:
             yield
+            self._pace.answered(begun, self._clock())
         finally:
             self._slots.release()
 
 
-async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
-    """The body, counted while it is read.
+async def read_body(request: Request, share: Share, *, limit: int, seconds: float, slow_seconds: float) -> bytes:
+    """Return the body, counted while it is read.
+
+    Args:
+        request: whose body it is.
+        share: grows by what the request will take until its image is out of the body.
+        limit: bytes that it may have.
+        seconds: that it may take in all.
+        slow_seconds: that it may come in slower than 4 KB a second.
 
     Raises:
-        Refusal: it is too large, or takes too long.
+        Refusal: it is too large, takes too long, or there is no memory for it.
         ClientDisconnect: nobody waits for the answer any more.
     """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    arrived = _Arrived()
+    reading = asyncio.ensure_future(_read(request, share, limit, arrived))
     try:
-        return await asyncio.wait_for(_read(request, limit), seconds)
-    except asyncio.TimeoutError:
-        raise Refusal(408, "the request did not arrive in time", {"Connection": "close"}) from None
+        while (left := deadline - loop.time()) > 0:
+            before, window = arrived.size, min(slow_seconds, left)
+            await asyncio.wait({reading}, timeout=window)
+            if reading.done():
+                return reading.result()
+            if not arrived.stopped and arrived.size - before < _SLOWEST_BYTES_A_SECOND * window:
+                break
+    finally:
+        reading.cancel()
+    raise Refusal(408, "the request did not arrive in time", {"Connection": "close"})
 
 
-async def _read(request: Request, limit: int) -> bytes:
+@dataclass(slots=True)
+class _Arrived:
+    size: int = 0
+    stopped: bool = False  # until there is memory, no more is read
+
+
+async def _read(request: Request, share: Share, limit: int, arrived: _Arrived) -> bytes:
     announced = request.headers.get("content-length", "")
     stream = request.stream()
     if announced.isdigit() and int(announced) > limit:
         if "expect" not in request.headers:  # who expects "100 Continue" has not begun to send
-            await _drain(stream, limit)
+            await _drain(stream, limit, arrived)
         raise body_too_large(limit)
     parts: list[bytes] = []
-    size = 0
     async for chunk in stream:
         parts.append(chunk)
-        size += len(chunk)
-        if size > limit:
+        arrived.size += len(chunk)
+        arrived.stopped = True
+        await share.grow(len(chunk) * BYTES_PER_BODY_BYTE, reading=True)
+        arrived.stopped = False
+        if arrived.size > limit:
             parts.clear()
-            await _drain(stream, limit)
+            await _drain(stream, limit, arrived)
             raise body_too_large(limit)
     return b"".join(parts)
 
 
-async def _drain(stream: AsyncIterator[bytes], limit: int) -> None:
-    """Throw away what is still coming, within reason: many clients read no answer before they have sent everything."""
+async def _drain(stream: AsyncIterator[bytes], limit: int, arrived: _Arrived) -> None:
+    """Read and drop what still comes, within limits: many clients read no answer before they have sent everything."""
 
     async def throw_away() -> None:
         dropped = 0
         async for chunk in stream:
             dropped += len(chunk)
+            arrived.size += len(chunk)
             if dropped > limit:
                 return
 

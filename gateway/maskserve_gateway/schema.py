@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+import maskserve
+
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):  # which pydantic would take for 0 or 1
+        raise ValueError("a threshold is a number between 0 and 1")
+    return value
+
+
+def _own_version() -> str:
+    return maskserve.__version__
 
 
 class SegmentationRequest(BaseModel):
@@ -13,11 +25,11 @@ class SegmentationRequest(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     image: str = Field(description="The file of an image (JPEG, PNG, WebP, BMP, TIFF) in Base64, or its URL.")
-    threshold: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), BeforeValidator(_not_bool)] | None = Field(
         None, description="Instances must score higher; the model's own where it is left out."
     )
     visualize: bool | None = Field(
-        None, description="Whether the answer holds the picture with its instances; left out, the service decides."
+        None, description="Whether the answer holds the image with its instances; left out, the service decides."
     )
 
 
@@ -42,7 +54,10 @@ class ResultDocument(BaseModel):
     """What was found."""
 
     instances: list[InstanceDocument]
-    image: str | None = Field(None, description="The picture with its instances: a JPEG in Base64.")
+    image: str | None = Field(None, description="The image with its instances: a JPEG in Base64.")
+    imageScale: float | None = Field(
+        None, description="Of the image's sides to those of the original; left out where it has the original's size."
+    )
 
 
 class SuccessEnvelope(BaseModel):
@@ -80,8 +95,24 @@ class ServiceInfo(BaseModel):
     maxPixels: int
     visualizeDefault: bool
     apiKeyRequired: bool
+    version: str = Field(default_factory=_own_version, description="Of maskserve.")
+
+
+class ModelDocument(BaseModel):
+    """One of the models."""
+
+    name: str = Field(description="As in /models/NAME/instance-segmentation.")
+    default: bool = Field(description="Whether /instance-segmentation is for this one.")
+    labels: list[str] = Field(description="The class names, by categoryId.")
+    threshold: float | None = Field(description="The model's own; null where the server does not say.")
+
+
+class ModelsDocument(BaseModel):
+    """The models that are loaded, by name."""
+
+    models: list[ModelDocument]
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The documentation of answers that are `ErrorEnvelope`s."""
+    """Return the documentation of answers that are `ErrorEnvelope`s."""
     return {status: {"model": ErrorEnvelope} for status in statuses}

@@ -1,43 +1,46 @@
-"""What the routes share: the model, and what watches over the requests to it."""
+"""What the routes share: the models, and what watches over the requests to all of them."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import os
+import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from maskserve._connect import open_transport
-from maskserve._endpoint import parse_url
-from maskserve._pictures import Picture, encode_bmp
-from maskserve.async_pipeline import AsyncPipeline
-from maskserve.contract import PARAMETER_DRAW_THRESHOLD
-from maskserve.errors import ImageTooLarge
-from maskserve.pipeline import Pipeline
+from maskserve.decoding.decoders import OpenedLate
+from maskserve.decoding.limits import Limits
+from maskserve.errors import ImageTooLarge, ModelNotFound
+from maskserve.inputs.image import InputImage, encode_bmp
+from maskserve.transport.connect import open_transport
+from maskserve.transport.endpoint import parse_url
 from maskserve_gateway.balancing import BalancedTransport
-from maskserve_gateway.fetching import AllowedHosts, ImageFetcher
-from maskserve_gateway.health import Health
-from maskserve_gateway.limits import Turns
-from maskserve_gateway.metrics import Metrics
-from maskserve_gateway.schema import ServiceInfo
+from maskserve_gateway.catalog import Catalog
+from maskserve_gateway.limits import ConcurrencyLimiter
+from maskserve_gateway.memory import MemoryBudget, Trimmer
+from maskserve_gateway.remote_images import AllowedHosts, ImageFetcher
+from maskserve_gateway.request_metrics import Metrics
+from maskserve_gateway.schema import ModelDocument, ModelsDocument, ServiceInfo
+from maskserve_gateway.served_model import ServedModel, describe
 from maskserve_gateway.settings import Settings, api_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from maskserve._transport import Transport
     from maskserve.results import InstanceSegResult
+    from maskserve.transport.base import Transport
 
-_CANARY_SECONDS = 10.0
+_DECODERS = max(2, min(4, os.cpu_count() or 1))  # each draws upon one image at a time, and needs a processor for it
 _CONNECT_SECONDS = 3.0
 _CANARY = encode_bmp(np.zeros((48, 64, 3), np.uint8))
 
 
 class Service:
-    """A model on one or several servers.
+    """The models on one or several servers.
 
     Args:
         settings: how the gateway behaves.
@@ -48,68 +51,100 @@ class Service:
         self.settings = settings
         self.keys = api_keys(settings)
         self.metrics = Metrics()
-        self.turns = Turns(settings.max_concurrent, settings.max_waiting, settings.wait_seconds)
-        timeout = min(_CANARY_SECONDS, settings.timeout)
-        self.health = Health(self._send_canary, seconds=settings.health_seconds, timeout=timeout)
+        self.trimmer = Trimmer()
+        self.memory = MemoryBudget(settings.max_memory_bytes, settings.wait_seconds, self.trimmer.request)
+        self.turns = ConcurrencyLimiter(
+            settings.max_concurrent, settings.max_waiting, settings.wait_seconds, settings.timeout
+        )
         self._transport = transport or open_servers(settings)
-        self._pipeline = Pipeline(settings.model, self._transport, concurrency=1, retries=1)
-        self._asynchronous = AsyncPipeline(self._pipeline)
+        self.catalog = Catalog(settings, self._transport, self._served)
+        # Of an image that a server has decoded: what is drawn upon. It could end this process, too.
+        self._decoder = OpenedLate(Limits(sys.maxsize, settings.max_pixels), _DECODERS)
         hosts = AllowedHosts(settings.image_hosts)
         self.images = ImageFetcher(hosts, max_bytes=settings.max_body_bytes * 3 // 4)
-        self._info: ServiceInfo | None = None
 
-    async def segment(self, image: bytes, threshold: float | None, headers: Mapping[str, str]) -> InstanceSegResult:
-        """What is in an image file.
+    async def segment(
+        self, model: ServedModel, image: bytes, threshold: float | None, headers: Mapping[str, str]
+    ) -> InstanceSegResult:
+        """Return what a model finds in an image file.
 
         Raises:
             MaskserveError: it cannot be segmented.
         """
-        # as one picture: a TIFF of several pages is its first one, as it is to PaddleX's service
-        picture = Picture(partial(bytes, image))
-        results = self._asynchronous.predict(picture, threshold=threshold, headers=headers)
-        async with aclosing(results):  # type: ignore[type-var]
-            result = await anext(results)
+        # as one image: `check_content` has chosen the page
+        input_image = InputImage(partial(bytes, image), decoder=self._decoder.decode)
+        result = await model.segment(input_image, threshold, headers)
         height, width = result.instances.image_size
         if height * width > self.settings.max_pixels:
             raise ImageTooLarge(
                 f"the image has {width}x{height} pixels, the limit is {self.settings.max_pixels} in all"
             )
-        self.health.proved()
+        model.health.proved()
         return result
 
-    async def info(self) -> ServiceInfo:
-        """What a client may want to know beforehand.
+    async def models(self) -> ModelsDocument:
+        """Return the models that are loaded, by name.
 
         Raises:
-            ServerError: no server can say what its model is like.
+            ServerError: no server can say which.
         """
-        if self._info is None:
-            self._info = await asyncio.to_thread(self._ask)
-        return self._info
+        found = await self.catalog.listed()
+        default = await self.catalog.default_name()
+        documents = [
+            ModelDocument(name=name, default=name == default, labels=list(known.labels), threshold=known.threshold)
+            for name, known in found
+        ]
+        return ModelsDocument(models=documents)
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._asynchronous.close()
+    async def info(self) -> ServiceInfo:
+        """Return what a client may want to know beforehand, of the default model.
 
-    async def _send_canary(self) -> None:
-        await self.segment(_CANARY, None, {})
-
-    def _ask(self) -> ServiceInfo:
-        model = self._pipeline.model
-        labels = self._pipeline.labels
+        Raises:
+            Refusal: there are several models, and none is the default.
+            ServerError: no server can say what it is like.
+        """
+        model = await self.catalog.default()
+        known = model.description
+        if known is None:
+            known = await asyncio.to_thread(describe, model.name, self._transport)
         return ServiceInfo(
-            model=model,
-            labels=list(labels),
-            threshold=_draw_threshold(self._transport.model_config(model)),
+            model=model.name,
+            labels=list(known.labels),
+            threshold=known.threshold,
             maxBodyBytes=self.settings.max_body_bytes,
             maxPixels=self.settings.max_pixels,
             visualizeDefault=self.settings.visualize,
             apiKeyRequired=bool(self.keys),
         )
 
+    @contextmanager
+    def missing_is_unknown(self, name: str | None) -> Iterator[None]:
+        """Tell who named a model that has gone meanwhile what they are told of one that was never there.
+
+        Raises:
+            Refusal: it has gone, and `name` is not None.
+        """
+        try:
+            yield
+        except ModelNotFound:
+            if name is None:
+                raise
+            raise self.catalog.gone(name) from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await asyncio.to_thread(self._transport.close)
+        await asyncio.to_thread(self._decoder.close)
+
+    def _served(self, name: str) -> ServedModel:
+        return ServedModel(name, self._transport, self.settings, self._send_canary)
+
+    async def _send_canary(self, model: ServedModel) -> None:
+        await self.segment(model, _CANARY, 0.0, {})  # at which something is found, so that masks are painted
+
 
 def open_servers(settings: Settings) -> Transport:
-    """The transport to all servers of the settings.
+    """Return the transport to all servers of the settings.
 
     Raises:
         InvalidParameter: a URL makes no sense.
@@ -119,10 +154,3 @@ def open_servers(settings: Settings) -> Transport:
         for url in settings.urls
     ]
     return BalancedTransport([open_transport(endpoint) for endpoint in endpoints])
-
-
-def _draw_threshold(config: Mapping[str, object]) -> float | None:
-    try:
-        return float(config["parameters"][PARAMETER_DRAW_THRESHOLD]["string_value"])  # type: ignore[index]
-    except (KeyError, TypeError, ValueError):
-        return None

@@ -17,7 +17,9 @@ import pytest
 import uvicorn
 
 from maskserve_gateway.app import create_app
+from maskserve_gateway.service import Service
 from maskserve_gateway.settings import Settings
+from maskserve_gateway.workers import SERVER
 from tests.client.conftest import FakeTransport
 
 PATH = "/instance-segmentation"
@@ -25,7 +27,7 @@ Start = Callable[..., httpx.Client]
 
 
 def encoded(height: int = 30, width: int = 40, suffix: str = ".png", value: int = 255) -> bytes:
-    """A picture of one colour, whose blue is the score that the fake server gives."""
+    """An image of one colour, whose blue is the score that the fake server gives."""
     return bytes(cv2.imencode(suffix, np.full((height, width, 3), value, np.uint8))[1])
 
 
@@ -36,7 +38,7 @@ def as_base64(content: bytes) -> str:
 @contextmanager
 def listening(app: Any) -> Iterator[str]:
     """Run an ASGI application in a thread; gives its URL."""
-    config = uvicorn.Config(app, port=0, log_level="error", access_log=False, lifespan="on", ws="none")
+    config = uvicorn.Config(app, port=0, log_level="error", **SERVER)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -54,6 +56,12 @@ def listening(app: Any) -> Iterator[str]:
     assert not thread.is_alive(), "the gateway did not stop"
 
 
+@pytest.fixture(autouse=True)
+def decoded_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw upon images that this process decodes: processes of their own take their time to start."""
+    monkeypatch.setenv("MASKSERVE_DECODERS", "0")
+
+
 @pytest.fixture
 def transport() -> FakeTransport:
     return FakeTransport()
@@ -63,12 +71,15 @@ def transport() -> FakeTransport:
 def start(transport: FakeTransport) -> Iterator[Start]:
     """Start a gateway with some settings; gives a client of it."""
     with ExitStack() as resources:
+        services: list[Service] = []
 
         def start(**settings: Any) -> httpx.Client:
             app = create_app(Settings(urls=("grpc://192.0.2.1:1",), model="tiny", **settings), transport)
+            services.append(app.state.service)
             url = resources.enter_context(listening(app))
             return resources.enter_context(httpx.Client(base_url=url, timeout=20, trust_env=False))
 
+        start.services = services  # type: ignore[attr-defined]
         yield start
 
 

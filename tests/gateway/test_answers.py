@@ -7,13 +7,18 @@ import io
 import json
 import uuid
 
+import cv2
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
+from maskserve import __version__
+from maskserve.inputs.tiff import count_pages
+from maskserve.pipeline import Pipeline
 from tests.client.conftest import FakeTransport, make_answer
+from tests.client.tiffs import Page, tiff
 from tests.gateway.conftest import PATH, Start, as_base64, encoded
 
 IMAGE = as_base64(encoded())
@@ -109,7 +114,11 @@ def test_a_tiff_of_several_pages_is_its_first_one(gateway: httpx.Client, transpo
     pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
     document = gateway.post(PATH, json={"image": as_base64(file.getvalue())}).json()
     assert [instance["score"] for instance in document["result"]["instances"]] == [pytest.approx(0.2)]
-    assert transport.requests[0][1].image == file.getvalue()
+    sent = transport.requests[0][1].image
+    assert count_pages(sent) == 1
+    assert np.array_equal(
+        cv2.imdecode(np.frombuffer(sent, np.uint8), cv2.IMREAD_COLOR), np.asarray(pages[0])[:, :, ::-1]
+    )
 
 
 def test_nothing_found(start: Start, transport: FakeTransport) -> None:
@@ -126,4 +135,37 @@ def test_what_the_service_says_of_itself(start: Start) -> None:
         "maxPixels": 99,
         "visualizeDefault": False,
         "apiKeyRequired": False,
+        "version": __version__,
     }
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_smaller_copy_is_not_the_first_page(gateway: httpx.Client, transport: FakeTransport, big: bool) -> None:
+    pixels = np.full((30, 40, 3), 51, np.uint8)
+    file = tiff([Page(pixels[::2, ::2].copy(), tags={254: 1}), Page(pixels)], big=big)
+    document = gateway.post(PATH, json={"image": as_base64(file)}).json()
+    assert document["errorCode"] == 0
+    sent = cv2.imdecode(np.frombuffer(transport.requests[0][1].image, np.uint8), cv2.IMREAD_COLOR)
+    assert sent.shape == pixels.shape
+
+
+def test_heic_is_refused_by_its_name(gateway: httpx.Client) -> None:
+    file = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+    response = gateway.post(PATH, json={"image": as_base64(file)})
+    assert (response.status_code, response.json()["errorMsg"][:28]) == (415, "HEIC images are not supporte")
+
+
+def test_the_image_looks_as_the_client_draws_it(gateway: httpx.Client, transport: FakeTransport) -> None:
+    """Two of a class have two colours, as in a saved image."""
+    found = [(0, 0.9, (4.0, 4.0, 100.0, 90.0)), (0, 0.8, (104.0, 4.0, 196.0, 90.0))]
+    transport.respond = lambda _: make_answer(found, (100, 200))
+    pixels = np.full((100, 200, 3), 90, np.uint8)
+    file = cv2.imencode(".png", pixels)[1].tobytes()
+    answer = gateway.post(PATH, json={"image": as_base64(file), "visualize": True}).json()["result"]["image"]
+    (result,) = Pipeline("tiny", transport).predict(pixels)
+    with Image.open(io.BytesIO(base64.b64decode(answer))) as image:
+        shown = np.asarray(image).astype(int)
+    wanted = np.asarray(result.draw()).astype(int)
+    assert np.abs(shown - wanted).mean() < 4
+    assert np.abs(shown[20, 15] - wanted[20, 15]).max() < 8
+    assert np.abs(shown[20, 15] - shown[20, 115]).max() > 40

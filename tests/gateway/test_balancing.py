@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from maskserve._wire import ImageRequest, Tensor
 from maskserve.errors import InferenceFailed, MaskserveError, ModelNotFound, RequestTimeout, ServerUnavailable
+from maskserve.transport.wire import ImageRequest, Tensor
 from maskserve_gateway.balancing import BalancedTransport
 from tests.client.conftest import FakeTransport
 
@@ -93,7 +93,7 @@ def test_all_of_them_down(servers: list[FakeTransport]) -> None:
 
 
 @pytest.mark.parametrize("error", [RequestTimeout("late"), InferenceFailed("no")], ids=str)
-def test_what_another_server_would_not_mend_is_not_sent_again(
+def test_what_another_server_would_not_fix_is_not_sent_again(
     servers: list[FakeTransport], error: MaskserveError
 ) -> None:
     failing(servers[0], error)

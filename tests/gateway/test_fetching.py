@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from maskserve.errors import ImageTooLarge, InputError
+from maskserve.errors import ImageTooLarge, InputError, InvalidParameter
 from maskserve_gateway.addresses import is_public
-from maskserve_gateway.fetching import AllowedHosts, ImageFetcher
+from maskserve_gateway.remote_images import AllowedHosts, ImageFetcher
+from maskserve_gateway.settings import Settings
 
 NOT_PUBLIC = [
     *("127.0.0.1", "127.8.9.1", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1"),
@@ -133,9 +134,28 @@ def fetch(web: Web) -> Callable[..., bytes]:
     return fetch
 
 
+def test_one_pattern_is_one_pattern_not_its_letters() -> None:
+    settings = Settings(urls="grpc://a:8001", model="m", image_hosts="*.example.org")  # type: ignore[arg-type]
+    assert (settings.urls, settings.image_hosts) == (("grpc://a:8001",), ("*.example.org",))
+    for hosts in (AllowedHosts(settings.image_hosts), AllowedHosts("*.example.org")):
+        assert hosts.allow(URL("http://a.example.org/"))
+        assert not hosts.allow(URL("http://evil.test/"))
+
+
+@pytest.mark.parametrize("name", ["max_pixels", "timeout", "max_waiting"])
+def test_settings_that_are_text_are_refused(name: str) -> None:
+    with pytest.raises(InvalidParameter, match=name):
+        Settings(urls=("grpc://a:8001",), model="m", **{name: "5"})  # type: ignore[arg-type]
+
+
 def test_an_image(fetch: Callable[..., bytes], web: Web) -> None:
     assert fetch("http://web/a.jpg") == b"picture"
     assert web.requests == ["/a.jpg"]
+
+
+def test_an_address_with_blanks_and_other_letters(fetch: Callable[..., bytes], web: Web) -> None:
+    assert fetch("http://web/two words/ü.jpg") == b"picture"
+    assert web.requests == ["/two%20words/%C3%BC.jpg"]
 
 
 def test_redirects_are_followed(fetch: Callable[..., bytes], web: Web) -> None:

@@ -121,3 +121,10 @@ def test_pictures_that_are_bad_are_no_proof(gateway: httpx.Client, transport: Fa
     gateway.post(PATH, json={"image": as_base64(b"text")})
     assert gateway.get("/health").status_code == 200
     assert len(transport.requests) == 2
+
+
+def test_the_test_image_is_painted(start: Start, transport: FakeTransport) -> None:
+    """At the model's own threshold nothing is found in it, and what paints masks would not be tried."""
+    assert start().get("/health").status_code == 200
+    ((_, request),) = transport.requests
+    assert request.threshold == 0.0

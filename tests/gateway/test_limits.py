@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
 
-from maskserve._wire import ImageRequest, Tensor
+from maskserve.errors import ServerOverloaded
+from maskserve.transport.wire import ImageRequest, Tensor
+from maskserve_gateway.errors import Refusal
+from maskserve_gateway.limits import ConcurrencyLimiter
 from tests.client.conftest import FakeTransport
 from tests.gateway.conftest import PATH, Start, as_base64, encoded, envelope
 
@@ -55,7 +59,9 @@ def sent(gateway: httpx.Client, body: bytes = BODY) -> Iterator[socket.socket]:
     host, port = gateway.base_url.host, gateway.base_url.port
     assert port is not None
     with socket.create_connection((host, port), timeout=PATIENCE) as connection:
-        connection.sendall(b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(body)))
+        connection.sendall(
+            b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(body))
+        )
         connection.sendall(body)
         yield connection
 
@@ -86,7 +92,7 @@ def test_who_asks_before_sending_is_told_not_to(start: Start) -> None:
     gateway = start(max_body_bytes=2000)
     with sent(gateway, b"") as connection:
         connection.recv(10_000)
-        head = b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n"
+        head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n"
         connection.sendall(head % PATH.encode())
         assert connection.recv(10_000).startswith(b"HTTP/1.1 413 ")
 
@@ -99,7 +105,7 @@ def test_a_body_as_large_as_may_be(start: Start, transport: Held) -> None:
 def test_a_body_that_never_ends(start: Start) -> None:
     gateway = start(timeout=0.2)
     with sent(gateway, b"") as connection:
-        connection.sendall(b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{" % PATH.encode())
+        connection.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{" % PATH.encode())
         answers = b""
         while b"the request did not arrive in time" not in answers:
             answers += (part := connection.recv(10_000))
@@ -110,6 +116,7 @@ def test_a_body_that_never_ends(start: Start) -> None:
 def test_a_server_that_is_too_slow(start: Start, transport: Held) -> None:
     assert envelope(start(timeout=0.2).post(PATH, content=BODY)) == (504, "the model gave no answer in time")
     assert transport.called_off.wait(PATIENCE)
+    transport.let_go.set()  # or the gateway's end waits for it
 
 
 def test_those_who_find_no_room_are_turned_away_at_once(start: Start, transport: Held) -> None:
@@ -164,3 +171,48 @@ def test_other_routes_answer_meanwhile(start: Start, transport: Held) -> None:
         transport.wait_for(1)
         assert gateway.get("/info").status_code == 200
         assert gateway.get("/openapi.json").status_code == 200
+    transport.let_go.set()
+
+
+@pytest.mark.parametrize(
+    ("patience", "total", "let_in", "retry"), [(4.0, 60.0, 5, range(3, 7)), (60.0, 5.0, 4, range(3, 6))]
+)
+def test_who_would_not_be_answered_in_time_is_turned_away_at_once(
+    patience: float, total: float, let_in: int, retry: range
+) -> None:
+    """With two under way and an answer a second, the third waits for one second, and so on.
+
+    Who is refused is told to come back after a half of the time until the last one is answered, at the earliest.
+    """
+    now = [0.0]
+
+    async def scene() -> tuple[int, str]:
+        limiter = ConcurrencyLimiter(2, 100, patience, total, clock=lambda: now[0])
+        for _ in range(20):  # it learns that an answer takes a second
+            with limiter.present():
+                async with limiter.turn():
+                    now[0] += 1
+        with ExitStack() as stack:
+            entered = 0
+            try:
+                while True:
+                    stack.enter_context(limiter.present())
+                    entered += 1
+            except Refusal as refusal:
+                return entered, refusal.headers["Retry-After"]
+
+    entered, seconds = asyncio.run(scene())
+    assert entered == let_in
+    assert int(seconds) in retry
+
+
+def test_a_server_that_refuses_is_told_with_the_time_that_it_names(
+    start: Start, transport: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(model: str, request: ImageRequest) -> list[Tensor]:
+        raise ServerOverloaded("40 requests wait already; send fewer at once, or try again in 7 s")
+
+    monkeypatch.setattr(transport, "infer", full)
+    answer = start().post(PATH, content=BODY)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
+    assert "try again later" in answer.json()["errorMsg"]

@@ -7,13 +7,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,15 @@ from PIL import Image
 
 from maskserve import create_pipeline
 from maskserve.masks import decode_crop
+from maskserve_server.metrics import RUNS
 from tests.conftest import DEMO, ROOT
+from tests.docker.scraping import scrape
+from tests.gateway.big_images import png
 from tests.gateway.conftest import PATH, as_base64, encoded, envelope
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from maskserve_tools.serving import Server
+    from maskserve_tools.embedded import Server
 
 PHOTO = sorted((ROOT / "demo" / "photos").glob("*.jpg"))[0]
 
@@ -88,17 +92,26 @@ TABLE = {
     "BMP": ({"image": as_base64(_file("BMP"))}, 200, "Success"),
     "TIFF": ({"image": as_base64(_file("TIFF"))}, 200, "Success"),
     "one pixel": ({"image": as_base64(encoded(1, 1))}, 200, "Success"),
-    "any threshold": ({"image": as_base64(JPEG), "threshold": -1}, 200, "Success"),
+    "the lowest threshold": ({"image": as_base64(JPEG), "threshold": 0}, 200, "Success"),
+    "a threshold of 50": (
+        {"image": as_base64(JPEG), "threshold": 50},
+        422,
+        "body.threshold: Input should be less than or equal to 1",
+    ),
     "GIF": (
         {"image": as_base64(_file("GIF"))},
         415,
-        "GIF images are not supported; send one of JPEG, PNG, WEBP, BMP, TIFF",
+        "GIF images are not supported; save it as JPEG, or send one of JPEG, PNG, WEBP, BMP, TIFF",
     ),
     "text": ({"image": as_base64(b"hello")}, 400, "the bytes are not an image that can be read"),
-    "most of a JPEG": ({"image": as_base64(JPEG[:-20])}, 400, "the JPEG is truncated: its end is missing"),
+    "most of a JPEG": (
+        {"image": as_base64(JPEG[:-20])},
+        400,
+        "the JPEG is truncated: pixels are missing (Corrupt JPEG data: premature end of data segment)",
+    ),
     "nothing": ({"image": ""}, 400, "the image is empty (0 bytes)"),
     "too many pixels": (
-        {"image": as_base64(_file("PNG", (20_000, 6_000)))},
+        {"image": as_base64(png(20_000, 6_000))},
         413,
         "the image has 20000x6000 pixels, the limit is 100000000 in all",
     ),
@@ -156,9 +169,7 @@ def test_workers_do_not_outlive_a_parent_that_was_killed() -> None:
         assert gateway.get("/openapi.json").status_code == 200
         process.kill()
         process.wait(30)
-        deadline = time.monotonic() + 30
-        while not _refuses(gateway):  # the last of them closes the socket
-            assert time.monotonic() < deadline
+        wait_until(lambda: _refuses(gateway), "the last of them closes the socket", 30)
 
 
 def _refuses(gateway: httpx.Client) -> bool:
@@ -190,3 +201,26 @@ def test_command_lines_without_sense(tmp_path: Path) -> None:
     ]
     for arguments, message in cases:
         assert message in _fails(*arguments)
+
+
+def test_a_client_that_hangs_up_is_computed_nothing(server: Server, gateway: httpx.Client) -> None:
+    """16 of 16 such requests were computed: now those that run already, are next, or are being prepared."""
+    body = json.dumps({"image": as_base64(PHOTO.read_bytes()), "visualize": False}).encode()
+    assert gateway.post(PATH, content=body).status_code == 200
+    before = _core_runs(server)
+    head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(body))
+    host, port = gateway.base_url.host, gateway.base_url.port
+    assert port is not None
+    with ExitStack() as stack:
+        for _ in range(16):
+            connection = stack.enter_context(socket.create_connection((host, port), timeout=60))
+            connection.sendall(head + body)
+        wait_until(lambda: _core_runs(server) > before, "the first one is under way")
+    hung_up = _core_runs(server)
+    assert gateway.post(PATH, content=body).status_code == 200  # behind those that were not called off
+    assert _core_runs(server) - hung_up - 1 <= 6
+
+
+def _core_runs(server: Server) -> float:
+    found = scrape(server.metrics_url).items()
+    return sum(value for (name, labels), value in found if name == RUNS and dict(labels)["model"] == DEMO)

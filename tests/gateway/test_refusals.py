@@ -28,6 +28,21 @@ BAD_BODIES = {
         "body.threshold: Input should be a valid number, unable to parse string as a number",
     ),
     "not a number": (b'{"image": "", "threshold": NaN}', 422, "body.threshold: Input should be a finite number"),
+    "a threshold of 50": (
+        b'{"image": "", "threshold": 50}',
+        422,
+        "body.threshold: Input should be less than or equal to 1",
+    ),
+    "a negative threshold": (
+        b'{"image": "", "threshold": -0.1}',
+        422,
+        "body.threshold: Input should be greater than or equal to 0",
+    ),
+    "a threshold that is true": (
+        b'{"image": "", "threshold": true}',
+        422,
+        "body.threshold: Value error, a threshold is a number between 0 and 1",
+    ),
     "deep": (b'{"image": ' + b"[" * 5000, 422, None),
     "no image in it": (b'{"image": ""}', 400, "the image is empty (0 bytes)"),
     "white space": (b'{"image": " \\n"}', 400, "the image is empty (0 bytes)"),
@@ -44,7 +59,7 @@ BAD_BODIES = {
     "a PDF file": (
         json.dumps({"image": as_base64(b"%PDF-1.7\n")}).encode(),
         415,
-        "PDF files are not supported; send one of JPEG, PNG, WEBP, BMP, TIFF",
+        "PDF files are not supported; save it as JPEG, or send one of JPEG, PNG, WEBP, BMP, TIFF",
     ),
     "a URL": (
         b'{"image": "http://127.0.0.1/x.jpg"}',
@@ -129,7 +144,7 @@ def test_api_keys(start: Start, monkeypatch: pytest.MonkeyPatch, strict: bool) -
     for headers in ({"X-API-Key": "open sesame"}, {"Authorization": "Bearer open sesame"}):
         assert gateway.post(PATH, json={"image": IMAGE}, headers=headers).status_code == 200
     for headers in ({"X-API-Key": "open"}, {"Authorization": "Basic open sesame"}, {"X-API-Key": "\xe4"}, {}):
-        sent = {name: value.encode("latin-1") for name, value in headers.items()}
+        sent = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         response = gateway.post(PATH, json={"image": IMAGE}, headers=sent)
         assert envelope(response)[0] == 401
         assert response.headers["www-authenticate"] == "Bearer"

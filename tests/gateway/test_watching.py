@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskserve_gateway import page
+from maskserve_gateway import static_page as page
 from maskserve_gateway.tracing import trace_headers
 from tests.client.conftest import FakeTransport
 from tests.gateway.conftest import PATH, Start, as_base64, encoded, listening
@@ -81,7 +81,7 @@ def test_metrics(gateway: httpx.Client) -> None:
 
 _WORKER = """
 import sys
-from maskserve_gateway.metrics import Metrics
+from maskserve_gateway.request_metrics import Metrics
 metrics = Metrics()
 metrics.answered("/health", 200, 0.1)
 with metrics.under_way():

@@ -24,13 +24,14 @@ from tests.page.people import THREE, ask_gateway, whole_mask
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-    from maskserve_tools.serving import Server
+    from maskserve_tools.embedded import Server
 
 MODEL = "people"
 KEY = "let-me-in"
-_FLAGS = (
+FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),  # a camera
     "--window-size=1280,900",
 )
 
@@ -54,7 +55,7 @@ def running_gateway(server: Server, *options: str, key: str = "") -> Iterator[st
         pytest.importorskip(module, reason=f"the gateway needs {module}", exc_type=ImportError)
     command = [sys.executable, "-W", "ignore", "-m", "maskserve_tools.cli", "gateway", "--url", server.grpc_url]
     environment = {**os.environ, "MASKSERVE_API_KEY": key}
-    with tempfile.TemporaryFile("w+") as log, ExitStack() as resources:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log, ExitStack() as resources:
         process = subprocess.Popen(
             [*command, "--model", MODEL, "--port", "auto", *options], env=environment, stdout=log, stderr=log
         )
@@ -97,7 +98,7 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
         pytest.skip("no Chromium here: tests/page/install_chromium.sh installs it")
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    for flag in (*_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))

@@ -129,13 +129,13 @@ class Page:
 
     def listed(self) -> list[tuple[str, float]]:
         """Names and scores of the list's visible items."""
-        rows = self.run("""return [...document.querySelectorAll("#list li:not([hidden])")].map(
+        rows = self.run("""return [...document.querySelectorAll("#list li[role=option]:not([hidden])")].map(
             (item) => [item.querySelector(".name").textContent, Number(item.querySelector(".score").textContent)])""")
         return [(name, score) for name, score in rows]
 
     def marked(self, selector: str) -> list[int]:
         """Positions of the items in the list that `selector` is true of."""
-        script = """return [...document.querySelectorAll("#list li")].flatMap(
+        script = """return [...document.querySelectorAll("#list li[role=option]")].flatMap(
             (item, at) => item.matches(arguments[0]) ? [at] : [])"""
         return [int(at) for at in self.run(script, selector)]
 

@@ -1,4 +1,4 @@
-"""What the page lets be downloaded, held against the service."""
+"""What the page lets be downloaded, compared with the service."""
 
 from __future__ import annotations
 

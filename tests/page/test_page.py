@@ -121,15 +121,18 @@ def test_everything_is_reached_with_tab(page: Page, masks: list[NDArray[np.uint8
     assert masks
     page.run("document.querySelector('#file').focus()")
     reached = []
-    for _ in range(13):
-        reached.append(
-            page.run("const e = document.activeElement; return e.id || e.value || e.dataset.photo || e.role || ''")
-        )
-        page.press("\ue004")
     names = ["three_people", "astronaut", "camera", "grace_hopper"]
     examples = [f"page/examples/{name}.jpg" for name in names]
-    wanted = ["file", *examples, "masks", "boxes", "labels", "threshold", "option", "png", "paddlex", "coco"]
-    assert [name or "option" for name in reached] == wanted
+    zooming, layers = ["+", "-", "0"], ["masks", "boxes", "labels", "by-class"]
+    files = ["png", "cutout", "paddlex", "coco", "png", "cutout"]
+    wanted = ["file", "use-camera", *examples, *zooming, *layers, "threshold", "option", *files, "SUMMARY"]
+    for _ in wanted:
+        reached.append(
+            page.run("""const e = document.activeElement;
+                return e.id || e.value || e.dataset.photo || (e.tagName === "SUMMARY" ? e.tagName : "option")""")
+        )
+        page.press("\ue004")
+    assert reached == wanted
     assert page.text("#status").startswith("3 instances found")
 
 

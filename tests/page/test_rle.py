@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,25 +11,13 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from maskserve.masks import Mask
-from tests.conftest import ROOT
+from tests.page import node
 
-PAGE = ROOT / "gateway" / "maskserve_gateway" / "page"
 SIZES = [(1, 1), (1, 9), (7, 1), (13, 17), (40, 31)]
 
 
 def ask(questions: list[dict[str, Any]]) -> list[Any]:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("the page's JavaScript is run by node, which is not installed")
-    with tempfile.TemporaryDirectory() as folder:
-        for module in PAGE.glob("*.js"):
-            shutil.copy(module, folder)
-        Path(folder, "package.json").write_text('{"type": "module"}')  # browsers are told by the page
-        command = [node, str(Path(__file__).with_name("rle.mjs")), folder]
-        text = json.dumps(questions)
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    answers: list[Any] = json.loads(done.stdout)
+    answers: list[Any] = node.ask("rle.mjs", questions)
     return answers
 
 

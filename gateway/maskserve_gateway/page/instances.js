@@ -52,6 +52,14 @@ function readInstance(found, number) {
 }
 
 /**
+ * @param {Instance[]} instances
+ * @param {boolean} byClass whether those of a class share a colour
+ */
+export function recolour(instances, byClass) {
+  instances.forEach((instance) => (instance.colour = colourOf(byClass ? instance.classId : instance.number)));
+}
+
+/**
  * The instance at a pixel of the photo; of several the smallest, which would be out of reach otherwise.
  * @param {Instance[]} instances
  * @param {number} x

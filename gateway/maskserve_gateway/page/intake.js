@@ -1,21 +1,24 @@
 /** How a photo comes in: chosen, dropped anywhere, pasted, or one of the examples. */
 
+/** @typedef {{file: File | Blob, name: string | null}} Given */
+
 /**
  * @param {{input: HTMLInputElement, veil: HTMLElement, examples: NodeListOf<HTMLElement>}} elements
- * @param {(file: File | Blob, name: string | null) => void} take
+ * @param {(given: Given[]) => void} take
  * @param {(error: unknown) => void} fail
  */
 export function listen({ input, veil, examples }, take, fail) {
   input.addEventListener("change", () => {
-    const [file] = input.files;
-    if (file) take(file, file.name);
+    const files = [...input.files];
+    if (files.length) take(files.map((file) => ({ file, name: file.name })));
     input.value = ""; // so that the same file can be chosen again
   });
   addEventListener("paste", (event) => {
-    const [file] = event.clipboardData.files;
-    if (!file) return;
+    const files = [...event.clipboardData.files];
+    if (!files.length) return;
     event.preventDefault();
-    take(file, file.name === "image.png" ? null : file.name); // browsers call every pasted picture that
+    // browsers call every pasted picture that
+    take(files.map((file) => ({ file, name: file.name === "image.png" ? null : file.name })));
   });
   examples.forEach((example) =>
     example.addEventListener("click", () => takeExample(example.dataset.photo, take, fail)),
@@ -25,23 +28,23 @@ export function listen({ input, veil, examples }, take, fail) {
 
 /**
  * @param {string} address
- * @param {(file: Blob, name: string) => void} take
+ * @param {(given: Given[]) => void} take
  * @param {(error: unknown) => void} fail
  */
 async function takeExample(address, take, fail) {
   try {
     const response = await fetch(address);
     if (!response.ok) throw new Error(`the example answers ${response.status}`);
-    take(await response.blob(), address.split("/").pop());
+    take([{ file: await response.blob(), name: address.split("/").pop() }]);
   } catch (error) {
     fail(error);
   }
 }
 
 /**
- * The whole page takes a dropped file. The veil says so while one is held above it.
+ * The whole page takes dropped files. The veil says so while they are held above it.
  * @param {HTMLElement} veil
- * @param {(file: File, name: string) => void} take
+ * @param {(given: Given[]) => void} take
  */
 function listenToDrops(veil, take) {
   let depth = 0; // dragenter and dragleave come for every element on the way
@@ -58,7 +61,7 @@ function listenToDrops(veil, take) {
     veil.hidden = true;
     if (!withFiles(event)) return;
     event.preventDefault();
-    const [file] = event.dataTransfer.files;
-    if (file) take(file, file.name);
+    const files = [...event.dataTransfer.files];
+    if (files.length) take(files.map((file) => ({ file, name: file.name })));
   });
 }

@@ -11,6 +11,8 @@ export class InstanceList {
     this.element = element;
     /** @type {Map<Instance, HTMLElement>} */
     this.items = new Map();
+    /** @type {{members: Instance[], element: HTMLElement}[]} */
+    this.headings = [];
     element.addEventListener(
       "pointerover",
       (event) => event.pointerType !== "touch" && told.hover(this.#instanceOf(event)),
@@ -22,13 +24,32 @@ export class InstanceList {
     element.addEventListener("keydown", (event) => this.#key(event, told));
   }
 
-  /** @param {Instance[]} instances */
-  setInstances(instances) {
-    this.items = new Map(instances.map((instance) => [instance, makeItem(instance)]));
-    this.element.replaceChildren(...this.items.values());
+  /**
+   * @param {Instance[]} instances
+   * @param {boolean} grouped whether those of a class stand together below its name
+   */
+  setInstances(instances, grouped) {
+    /** @type {Map<string, Instance[]>} */
+    const groups = new Map();
+    instances.forEach((instance) => {
+      const name = grouped ? instance.label : "";
+      groups.set(name, [...(groups.get(name) ?? []), instance]);
+    });
+    this.items = new Map([...groups.values()].flat().map((instance) => [instance, makeItem(instance)]));
+    this.headings = [...groups].map(([name, members]) => ({ members, element: makeHeading(name) }));
+    const rows = this.headings.flatMap(({ members, element }) => [
+      ...(grouped ? [element] : []),
+      ...members.map((instance) => this.items.get(instance)),
+    ]);
+    this.element.replaceChildren(...rows);
   }
 
-  /** @param {import("./stage.js").Stage["content"]} content */
+  /** Shows the colours that the instances have now. */
+  recolour() {
+    this.items.forEach((item, instance) => item.style.setProperty("--colour", instance.colour));
+  }
+
+  /** @param {import("./stage.js").Content} content */
   show({ shown, hovered, isolated }) {
     const visible = new Set(shown);
     for (const [instance, item] of this.items) {
@@ -37,8 +58,15 @@ export class InstanceList {
       item.setAttribute("aria-selected", String(instance === isolated));
       item.tabIndex = -1;
     }
+    for (const { members, element } of this.headings) {
+      const count = members.filter((instance) => visible.has(instance)).length;
+      element.hidden = !count;
+      element.lastElementChild.textContent = String(count);
+    }
+    this.element.hidden = !shown.length; // a listbox without options is none
     this.element.classList.toggle("isolating", isolated !== null);
-    const stop = this.items.get(isolated ?? shown[0]);
+    const first = [...this.items].find(([instance]) => visible.has(instance))?.[0];
+    const stop = this.items.get(isolated ?? first);
     if (stop) stop.tabIndex = 0;
     const lit = this.items.get(hovered ?? isolated);
     if (lit && !this.element.matches(":hover")) scrollWithin(this.element, lit);
@@ -75,11 +103,25 @@ function makeItem(instance) {
   item.setAttribute("role", "option");
   item.tabIndex = -1;
   const [x0, y0, x1, y1] = instance.box.map(Math.round);
-  const extent = makeSpan("extent", `${x1 - x0} × ${y1 - y0}`);
-  extent.title = "width and height in pixels of the photo";
+  const extent = makeSpan("extent", `${x1 - x0} × ${y1 - y0} px`);
+  extent.title = "width and height";
   item.append(makeSpan("swatch", ""), makeSpan("name", instance.label), extent);
   item.append(makeSpan("score", instance.score.toFixed(2)));
   item.style.setProperty("--colour", instance.colour);
+  return item;
+}
+
+/**
+ * A line above the instances of a class. Each of them says its class, so that it is for the eye alone.
+ * @param {string} name
+ * @returns {HTMLElement}
+ */
+function makeHeading(name) {
+  const item = document.createElement("li");
+  item.className = "class";
+  item.setAttribute("role", "presentation");
+  item.setAttribute("aria-hidden", "true");
+  item.append(makeSpan("class-name", name), makeSpan("class-count", ""));
   return item;
 }
 

@@ -1,10 +1,15 @@
-/** The page's own logic: one photo, its instances, and what of them is shown. */
+/** The page's own logic: its photos, the instances of the one that is seen, and what of them is shown. */
 
-import { download } from "./downloads.js";
+import * as code from "./code_panel.js";
+import { offerCamera } from "./camera.js";
+import { canCopy, copyImage, download } from "./downloads.js";
 import { byId } from "./elements.js";
-import { readInstances } from "./instances.js";
+import { Filters } from "./filters.js";
+import { Gallery } from "./gallery.js";
+import { readInstances, recolour } from "./instances.js";
 import { listen } from "./intake.js";
 import { InstanceList } from "./list.js";
+import { ModelPicker } from "./models.js";
 import * as panel from "./panel.js";
 import { readPhoto } from "./photo.js";
 import { Progress } from "./progress.js";
@@ -12,9 +17,14 @@ import { getInfo, lowestScore, makeRequest, segment } from "./service.js";
 import { Stage } from "./stage.js";
 import { instances as counted, keyNeeded, problem, time, tooLarge } from "./words.js";
 
+/** @typedef {import("./gallery.js").Entry} Entry */
+
 const told = { hover: setHovered, choose: toggleIsolated };
 const stage = new Stage(/** @type {HTMLCanvasElement} */ (byId("canvas")), told);
 const list = new InstanceList(byId("list"), told);
+const filters = new Filters(filter);
+const gallery = new Gallery(see);
+const picker = new ModelPicker(changeModel);
 
 /** @type {import("./service.js").Info | null} */
 let info = null;
@@ -25,6 +35,8 @@ let instances = [];
 let threshold = 0.5;
 let arrivals = 0;
 let job = new AbortController();
+/** @type {Entry | null} the one that is being segmented */
+let running = null;
 
 /** @param {string} words for people who do not see the page */
 function announce(words) {
@@ -49,12 +61,18 @@ function complain(found) {
   if (found.key) byId("key").focus();
 }
 
-/** Asks for the service's limits; a page that cannot have them says so and works without. */
+/** What the chosen model is like; null where the service has not said. */
+function model() {
+  return picker.chosen ? { ...picker.chosen, model: picker.chosen.name } : info;
+}
+
+/** Asks for the service's limits and models; a page that cannot have them says so and works without. */
 async function introduce() {
   try {
-    info = await getInfo();
+    [info] = await Promise.all([getInfo(), picker.load()]);
     byId("problem").hidden = true;
-    panel.showModel(info);
+    panel.showModel(model());
+    panel.showVersion(info);
     if (info.apiKeyRequired) complain(keyNeeded());
   } catch (error) {
     complain(problem(error));
@@ -62,52 +80,99 @@ async function introduce() {
 }
 
 /**
- * A new photo. The one that came last wins, whatever is under way; one that cannot be read disturbs nothing.
- * @param {File | Blob} file
- * @param {string | null} name
+ * New photos. Those that came last win, whatever is under way; one that cannot be read disturbs nothing.
+ * @param {import("./intake.js").Given[]} given
  */
-async function take(file, name) {
+async function take(given) {
   const arrival = ++arrivals;
-  try {
-    const next = await readPhoto(file, name);
-    if (arrival !== arrivals) return next.bitmap.close();
-    photo?.bitmap.close();
-    photo = next;
-  } catch (error) {
-    if (arrival === arrivals) complain(problem(error));
-    return;
+  const readable = [];
+  let first = null;
+  for (const one of given) {
+    try {
+      const next = await readPhoto(one.file, one.name);
+      if (arrival !== arrivals || first) next.bitmap.close();
+      else first = next;
+      readable.push(one);
+    } catch (error) {
+      if (arrival === arrivals) complain(problem(error));
+    }
+    if (arrival !== arrivals) return first?.bitmap.close();
   }
-  await work();
+  if (first) await see(gallery.add(readable)[0], first);
 }
 
-/** Has the photo segmented. */
-async function work() {
-  job.abort();
+/**
+ * Show a photo, with what was found in it or after that was asked.
+ * @param {Entry} entry
+ * @param {import("./photo.js").Photo} [read] the same, where it was read already
+ */
+async function see(entry, read) {
+  const arrival = ++arrivals;
+  const next = read ?? (await readPhoto(entry.file, entry.name));
+  if (arrival !== arrivals) return next.bitmap.close();
+  photo?.bitmap.close();
+  photo = next;
+  gallery.choose(entry);
+  prepare();
+  if (entry.answer) finish(entry.answer);
+  else await run(entry);
+}
+
+/**
+ * Has a photo segmented, then those that wait.
+ * @param {Entry} entry
+ */
+async function run(entry) {
+  stop();
+  running = entry;
   job = new AbortController();
   const { signal } = job;
-  prepare();
+  const isSeen = () => entry === gallery.current;
+  gallery.update(entry, { state: "working", problem: null });
+  if (isSeen()) prepare();
   try {
     await introduced; // the limits, and the model's own threshold
-    const body = await makeRequest(photo.file, lowestScore(info));
-    const refusal = tooLarge(photo, body, info);
+    const image = isSeen() ? photo : await readPhoto(entry.file, entry.name);
+    const body = await makeRequest(entry.file, lowestScore(model()));
+    const refusal = tooLarge(image, body, info);
+    if (image !== photo) image.bitmap.close();
     if (signal.aborted) return;
-    if (refusal) fail(refusal);
-    else finish(await sendWithProgress(body, signal));
+    if (refusal) return fail(entry, refusal);
+    const answer = await send(body, signal, isSeen());
+    gallery.update(entry, { state: "done", answer });
+    running = null;
+    if (isSeen()) finish(answer);
+    goOn();
   } catch (error) {
-    if (!signal.aborted) fail(problem(error));
+    if (!signal.aborted) fail(entry, problem(error));
   }
+}
+
+/** Lets go of what is under way; it waits for its turn again. */
+function stop() {
+  job.abort();
+  if (running?.state === "working") gallery.update(running, { state: "waiting" });
+  running = null;
+}
+
+/** Takes the next photo that waits. */
+function goOn() {
+  const next = gallery.next();
+  if (next && !running) run(next);
 }
 
 /**
  * @param {Blob} body
  * @param {AbortSignal} signal
+ * @param {boolean} seen whether somebody looks at it
  */
-async function sendWithProgress(body, signal) {
+async function send(body, signal, seen) {
+  const key = /** @type {HTMLInputElement} */ (byId("key")).value.trim();
+  if (!seen) return segment(picker.address, body, key, signal, () => {});
   const progress = new Progress(body.size);
   signal.addEventListener("abort", () => progress.end());
   try {
-    const key = /** @type {HTMLInputElement} */ (byId("key")).value.trim();
-    return await segment(body, key, signal, (share) => progress.sent(share));
+    return await segment(picker.address, body, key, signal, (share) => progress.sent(share));
   } finally {
     if (!signal.aborted) progress.end();
   }
@@ -118,7 +183,8 @@ function prepare() {
   byId("problem").hidden = true;
   enter("working");
   stage.setPhoto(photo);
-  list.setInstances([]);
+  filters.setInstances([]);
+  list.setInstances([], false);
   panel.showNothing();
   panel.showFacts(photo, null);
   announce("Segmenting the photo");
@@ -127,9 +193,10 @@ function prepare() {
 /** @param {import("./service.js").Answer} answer */
 function finish(answer) {
   instances = readInstances(answer.result);
-  threshold = info?.threshold ?? 0.5;
-  list.setInstances(instances);
-  panel.showScores(instances, lowestScore(info));
+  recolour(instances, isByClass());
+  threshold = model()?.threshold ?? 0.5;
+  list.setInstances(instances, filters.setInstances(instances));
+  panel.showScores(instances, lowestScore(model()));
   panel.showFacts(photo, answer);
   enter("done");
   stage.appear();
@@ -137,33 +204,48 @@ function finish(answer) {
   announce(`${counted(stage.content.shown.length)} found in ${time(answer.milliseconds)}`);
 }
 
-/** @param {import("./words.js").Problem} found */
-function fail(found) {
-  enter("failed");
-  complain(found);
-  announce("");
+/**
+ * @param {Entry} entry
+ * @param {import("./words.js").Problem} found
+ */
+function fail(entry, found) {
+  running = null;
+  gallery.update(entry, { state: "failed", problem: found });
+  if (entry === gallery.current) {
+    enter("failed");
+    complain(found);
+    announce("");
+  }
+  if (!found.again && !found.key) goOn(); // else it would be the same with all
 }
 
 function cancel() {
-  job.abort();
-  fail({ title: "Cancelled", text: "Nothing was segmented.", again: true, key: false });
+  const entry = gallery.current;
+  stop();
+  fail(entry, { title: "Cancelled", text: "Nothing was segmented.", again: true, key: false });
   byId("again").focus(); // the button that had the focus is gone
 }
 
-/** Applies the slider: the service is not asked again. The service's rule is the same, higher than the threshold. */
+/** Applies the slider and the filters: the service is not asked again. Its rule is the same, higher than the threshold. */
 function filter() {
-  const shown = instances.filter((instance) => instance.score > threshold);
+  const shown = instances.filter((instance) => instance.score > threshold && filters.passes(instance));
   const { isolated } = stage.content;
   panel.showThreshold(threshold);
   refresh({ shown, hovered: null, isolated: shown.includes(isolated) ? isolated : null });
+  showCode();
 }
 
-/** @param {Partial<import("./stage.js").Stage["content"]>} content what changed */
+/** @param {Partial<import("./stage.js").Content>} content what changed */
 function refresh(content) {
   stage.show(content);
   list.show(stage.content);
   panel.showCount(stage.content, instances, threshold);
   panel.describe(stage.content);
+}
+
+function showCode() {
+  const url = new URL(picker.address, document.baseURI).href;
+  code.show({ url, file: photo?.name ?? "photo.png", threshold, key: info?.apiKeyRequired ?? false });
 }
 
 /** @param {import("./instances.js").Instance | null} instance */
@@ -196,7 +278,14 @@ function listenToControls() {
     tryAgain();
   });
   document.querySelectorAll(".layers input").forEach((box) => box.addEventListener("change", setLayers));
-  document.querySelectorAll(".downloads button").forEach((button) => button.addEventListener("click", save));
+  document.querySelectorAll(".zooming button").forEach((button) => {
+    const { value } = /** @type {HTMLButtonElement} */ (button);
+    button.addEventListener("click", () => stage.zoom.key(value));
+  });
+  byId("zooming").addEventListener("keydown", (event) => stage.zoom.key(event.key) && event.preventDefault());
+  document.querySelectorAll(".downloads .save").forEach((button) => button.addEventListener("click", save));
+  byId("copying").hidden = !canCopy;
+  document.querySelectorAll(".downloads .copy").forEach((button) => button.addEventListener("click", copy));
 }
 
 /** @param {number} value */
@@ -208,28 +297,59 @@ function setThreshold(value) {
 function tryAgain() {
   byId("problem").hidden = true;
   if (info === null) introduced = introduce();
-  if (photo) work();
+  if (gallery.current) run(gallery.current);
+}
+
+async function changeModel() {
+  panel.showModel(model());
+  stop();
+  gallery.forget();
+  if (gallery.current) await run(gallery.current);
+}
+
+function isByClass() {
+  return /** @type {HTMLInputElement} */ (byId("by-class")).checked;
 }
 
 function setLayers() {
   const boxes = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll(".layers input"));
   const layers = Object.fromEntries([...boxes].map((box) => [box.value, box.checked]));
+  recolour(instances, isByClass());
+  list.recolour();
+  stage.forget();
   stage.show({ layers: /** @type {any} */ (layers) });
+}
+
+function view() {
+  return { photo, content: stage.content, labels: model()?.labels ?? [] };
 }
 
 /** @param {Event} event */
 async function save(event) {
   const kind = /** @type {HTMLButtonElement} */ (event.currentTarget).value;
   try {
-    await download(kind, { photo, content: stage.content, labels: info?.labels ?? [] });
+    await download(kind, view());
+  } catch (error) {
+    complain(problem(error));
+  }
+}
+
+/** @param {Event} event */
+async function copy(event) {
+  const kind = /** @type {HTMLButtonElement} */ (event.currentTarget).value;
+  try {
+    await copyImage(kind, view());
+    announce("Copied");
+    byId("copied").hidden = false;
+    setTimeout(() => (byId("copied").hidden = true), 2000);
   } catch (error) {
     complain(problem(error));
   }
 }
 
 const fileInput = /** @type {HTMLInputElement} */ (byId("file"));
-listen({ input: fileInput, veil: byId("veil"), examples: document.querySelectorAll("[data-photo]") }, take, (error) =>
-  complain(problem(error)),
-);
+const failed = (/** @type {unknown} */ error) => complain(problem(error));
+listen({ input: fileInput, veil: byId("veil"), examples: document.querySelectorAll("[data-photo]") }, take, failed);
+offerCamera((file, name) => take([{ file, name }]), failed);
 listenToControls();
 let introduced = introduce();

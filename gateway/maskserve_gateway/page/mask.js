@@ -39,6 +39,25 @@ export class Mask {
   }
 
   /**
+   * The smallest window that holds the foreground, in pixels of the photo; all 0 where there is none.
+   * @returns {{x: number, y: number, width: number, height: number}}
+   */
+  bounds() {
+    const { starts, ends } = this.foreground;
+    const { x, y, height } = this.window;
+    if (!starts.length) return { x: 0, y: 0, width: 0, height: 0 };
+    let [top, bottom] = [height, 0];
+    for (let at = 0; at < starts.length; at++) {
+      const first = starts[at] % height; // a stretch ends where its column does
+      top = Math.min(top, first);
+      bottom = Math.max(bottom, first + ends[at] - starts[at]);
+    }
+    const left = Math.floor(starts[0] / height);
+    const right = Math.floor((ends[ends.length - 1] - 1) / height);
+    return { x: x + left, y: y + top, width: right - left + 1, height: bottom - top };
+  }
+
+  /**
    * COCO's compressed run lengths of the whole photo.
    * @param {{width: number, height: number}} photo
    * @returns {{size: [number, number], counts: string}}

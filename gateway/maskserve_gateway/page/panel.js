@@ -3,22 +3,46 @@
 import { byId } from "./elements.js";
 import { instances as counted, size, time } from "./words.js";
 
-/** @typedef {import("./stage.js").Stage["content"]} Content */
+/** @typedef {import("./stage.js").Content} Content */
 
 const slider = /** @type {HTMLInputElement} */ (byId("threshold"));
 
 /**
  * Which model it is, and what it knows.
- * @param {import("./service.js").Info} info
+ * @param {{model: string, labels: string[]}} info
  */
 export function showModel({ model, labels }) {
-  byId("model").textContent = model;
-  byId("model").hidden = false;
+  byId("model-name").textContent = model;
   document.title = `${model} · maskserve`;
-  const named = labels.slice(0, 6).join(", ");
-  byId("knows").textContent =
-    `The model looks for ${labels.length > 6 ? `${labels.length} classes: ${named}, …` : named}`;
+  byId("knows").textContent = knowledge(labels);
   byId("knows").hidden = labels.length === 0;
+  fitExamples(labels);
+}
+
+/** @param {import("./service.js").Info} info */
+export function showVersion({ version }) {
+  byId("version").textContent = version ?? "";
+}
+
+/**
+ * Examples in which the model can find nothing would be no examples of it.
+ * @param {string[]} labels of the model
+ */
+function fitExamples(labels) {
+  const known = new Set(labels.map((label) => label.toLowerCase()));
+  const examples = [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-photo]"))];
+  examples.forEach((example) => {
+    const names = example.dataset.labels.split(",");
+    example.hidden = labels.length > 0 && !names.some((name) => known.has(name));
+  });
+  byId("examples").hidden = examples.every((example) => example.hidden);
+}
+
+/** @param {string[]} labels */
+function knowledge(labels) {
+  if (labels.length === 1) return `This model finds one class: ${labels[0]}`;
+  const named = labels.slice(0, 6).join(", ");
+  return `This model finds ${labels.length} classes: ${named}${labels.length > 6 ? ", …" : ""}`;
 }
 
 /**
@@ -53,11 +77,20 @@ export function showCount({ shown, isolated }, all, threshold) {
   byId("count").textContent = heading(shown, isolated, all);
   byId("everything").hidden = isolated === null;
   byId("none").hidden = shown.length > 0;
-  byId("lower").hidden = all.length === 0;
+  byId("lower").hidden = all.length === 0 || all[0].score > threshold;
   byId("none-text").textContent = all.length
-    ? `None scores above ${threshold.toFixed(2)}. The surest has ${all[0].score.toFixed(2)}.`
-    : "The model found nothing it knows in this photo.";
+    ? none(all, threshold)
+    : "The model found none of its classes in this photo.";
   enable(true);
+}
+
+/**
+ * @param {import("./instances.js").Instance[]} all
+ * @param {number} threshold
+ */
+function none(all, threshold) {
+  if (all[0].score > threshold) return "The filter leaves none.";
+  return `None scores above ${threshold.toFixed(2)}. The surest has ${all[0].score.toFixed(2)}.`;
 }
 
 /**
@@ -83,7 +116,7 @@ export function showNothing() {
 /** @param {boolean} on whether there is something to filter and to download */
 function enable(on) {
   slider.disabled = !on;
-  document.querySelectorAll(".downloads button").forEach((button) => {
+  document.querySelectorAll(".downloads button, .zooming button").forEach((button) => {
     /** @type {HTMLButtonElement} */ (button).disabled = !on;
   });
 }

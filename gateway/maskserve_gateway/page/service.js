@@ -10,7 +10,10 @@ import { toBase64 } from "./photo.js";
  * @property {number} maxPixels
  * @property {number | null} threshold
  * @property {boolean} apiKeyRequired
+ * @property {string} [version] of maskserve
  */
+
+/** @typedef {{name: string, default: boolean, labels: string[], threshold: number | null}} Model */
 
 /** @typedef {{result: any, milliseconds: number, sentBytes: number}} Answer */
 
@@ -30,17 +33,30 @@ const LOWEST_SCORE = 0.05;
 
 /**
  * Nothing below this score is asked for, so the slider ends here.
- * @param {Info | null} info
+ * @param {{threshold: number | null} | null} info
  */
 export function lowestScore(info) {
   return Math.max(0, Math.min(LOWEST_SCORE, info?.threshold ?? LOWEST_SCORE));
 }
 
 /** @returns {Promise<Info>} */
-export async function getInfo() {
+export function getInfo() {
+  return get("info");
+}
+
+/** @returns {Promise<Model[]>} */
+export async function getModels() {
+  return (await get("models")).models;
+}
+
+/**
+ * @param {string} address
+ * @returns {Promise<any>}
+ */
+async function get(address) {
   let response;
   try {
-    response = await fetch("info");
+    response = await fetch(address);
   } catch {
     throw new ServiceError(0, "");
   }
@@ -62,17 +78,18 @@ export async function makeRequest(file, threshold) {
 
 /**
  * Send a request. XMLHttpRequest, because fetch does not tell how much has been sent.
+ * @param {string} address
  * @param {Blob} body
  * @param {string} key the API key, or ""
  * @param {AbortSignal} signal
  * @param {(share: number) => void} sent told from 0 to 1
  * @returns {Promise<Answer>}
  */
-export function segment(body, key, signal, sent) {
+export function segment(address, body, key, signal, sent) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const begun = performance.now();
-    request.open("POST", "instance-segmentation");
+    request.open("POST", address);
     request.setRequestHeader("Content-Type", "application/json");
     if (key) request.setRequestHeader("Authorization", `Bearer ${key}`);
     request.upload.onprogress = (event) => sent(event.loaded / event.total);

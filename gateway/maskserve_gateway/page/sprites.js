@@ -2,7 +2,8 @@
 
 /**
  * @typedef {object} Sprite
- * @property {number} x where its left edge goes, in pixels of the drawing
+ * @property {number} scale its own pixels for each of the photo
+ * @property {number} x where its left edge goes, in its own pixels
  * @property {number} y
  * @property {HTMLCanvasElement} body the mask, filled with the instance's colour
  * @property {HTMLCanvasElement} rim a line around it
@@ -13,8 +14,8 @@ const DIRECTIONS = 16;
 
 /**
  * @param {import("./instances.js").Instance} instance
- * @param {number} scale pixels of the drawing for each of the photo
- * @param {number} line width of the outline in pixels of the drawing
+ * @param {number} scale pixels of the sprite for each of the photo
+ * @param {number} line width of the outline in pixels of the sprite
  * @returns {Sprite}
  */
 export function makeSprite(instance, scale, line) {
@@ -34,6 +35,7 @@ export function makeSprite(instance, scale, line) {
   /** @type {HTMLCanvasElement | null} */
   let halo = null;
   return {
+    scale,
     x,
     y,
     body,

@@ -13,7 +13,7 @@ from maskserve.errors import ImageTooLarge, InputError
 from maskserve_gateway.addresses import is_public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aiohappyeyeballs import AddrInfoType
 
@@ -21,6 +21,10 @@ _MAX_REDIRECTS = 3
 _CHUNK = 1 << 16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SECONDS = 15.0
+
+
+async def _welcome(size: int) -> None:
+    """Take any number of bytes."""
 
 
 class AllowedHosts:
@@ -31,14 +35,15 @@ class AllowedHosts:
             Without a port, the scheme's own is meant.
     """
 
-    def __init__(self, patterns: Sequence[str]) -> None:
+    def __init__(self, patterns: str | Sequence[str]) -> None:
+        patterns = (patterns,) if isinstance(patterns, str) else patterns  # not its letters, of which "*" is a pattern
         self._patterns = [pattern.strip().lower().rstrip(".") for pattern in patterns]
 
     def __bool__(self) -> bool:
         return bool(self._patterns)
 
     def allow(self, url: URL) -> bool:
-        """Whether `url` may be fetched, as far as its text says."""
+        """Return whether `url` may be fetched, as far as its text says."""
         host = (url.raw_host or "").lower().rstrip(".")
         if url.scheme not in ("http", "https") or not host or url.raw_user is not None or url.raw_password is not None:
             return False
@@ -78,8 +83,12 @@ class ImageFetcher:
         self._permitted = permitted
         self._seconds = seconds
 
-    async def fetch(self, text: str) -> bytes:
-        """The file that is at a URL.
+    async def fetch(self, text: str, arrives: Callable[[int], Awaitable[None]] = _welcome) -> bytes:
+        """Return the file that is at a URL.
+
+        Args:
+            text: the URL.
+            arrives: is told how many bytes come in, before the next ones are read.
 
         Raises:
             InputError: it may not or cannot be fetched. Why a connection failed is not said: that would tell who asks
@@ -89,11 +98,11 @@ class ImageFetcher:
         if not self._hosts:
             raise InputError("image URLs are switched off here; send the image's content in Base64")
         try:
-            return await asyncio.wait_for(self._follow(URL(text)), self._seconds)
+            return await asyncio.wait_for(self._follow(URL(text), arrives), self._seconds)
         except (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError):
             raise InputError("the image's URL cannot be fetched") from None
 
-    async def _follow(self, url: URL) -> bytes:
+    async def _follow(self, url: URL, arrives: Callable[[int], Awaitable[None]]) -> bytes:
         connector = aiohttp.TCPConnector(
             socket_factory=self._open_socket, resolver=aiohttp.ThreadedResolver(), use_dns_cache=False, force_close=True
         )
@@ -109,16 +118,17 @@ class ImageFetcher:
                     raise InputError("images are not fetched from this address; it is not on the list of allowed hosts")
                 async with session.get(url, allow_redirects=False) as response:
                     if response.status not in _REDIRECTS:
-                        return await self._read(response)
+                        return await self._read(response, arrives)
                     url = url.join(URL(response.headers.get("Location", "")))
         raise InputError("the image's URL is redirected too often")
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, arrives: Callable[[int], Awaitable[None]]) -> bytes:
         if response.status != 200:
             raise InputError(f"the image's URL answers with status {response.status}")
         content = bytearray()
         async for chunk in response.content.iter_chunked(_CHUNK):
             content += chunk
+            await arrives(len(chunk))
             if len(content) > self._max_bytes:
                 raise ImageTooLarge(f"the image has more than {self._max_bytes} bytes")
         return bytes(content)

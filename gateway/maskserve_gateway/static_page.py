@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 FOLDER = Path(__file__).parent / "page"
-# Nothing from other hosts, nothing inline; blob: and data: are for pictures that the page itself makes.
+# Nothing from other hosts, nothing inline; blob: and data: are for images that the page itself makes.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -43,7 +43,7 @@ def mount(app: FastAPI, folder: Path = FOLDER) -> None:
 
     @app.get("/", include_in_schema=False)
     def page() -> Response:
-        """The page."""
+        """Return the page."""
         return FileResponse(index, headers=HEADERS)
 
     app.mount("/page", _Assets(directory=folder), name="page")

@@ -36,6 +36,12 @@ class Metrics:
             registry=registry,
         )
         self._instances = Counter("maskserve_gateway_instances", "Instances found.", registry=registry)
+        self._refused = Counter(
+            "maskserve_gateway_refused_connections",
+            "Connections that were refused or replaced before there was a request.",
+            ["reason"],
+            registry=registry,
+        )
         self._in_flight = Gauge(
             "maskserve_gateway_in_flight",
             "Segmentations under way, waiting ones among them.",
@@ -44,22 +50,26 @@ class Metrics:
         )
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        """A request was answered; `route` is a path of the service, not whatever a client asked for."""
+        """Count an answered request; `route` is a path of the service, not whatever a client asked for."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def found(self, instances: int) -> None:
-        """So many instances are in a picture."""
+        """Count the instances of an image."""
         self._instances.inc(instances)
+
+    def refused(self, reason: str) -> None:
+        """Count a refused connection (`reason` is the status), or one that gave way to another ("replaced")."""
+        self._refused.labels(reason).inc()
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """A segmentation is under way."""
+        """Count a segmentation as under way while the body runs."""
         with self._in_flight.track_inprogress():
             yield
 
     def render(self) -> bytes:
-        """The exposition, of all worker processes."""
+        """Return the exposition, of all worker processes."""
         folder = os.environ.get(FOLDER_VARIABLE)
         if not folder:
             return generate_latest(self._registry)
@@ -70,7 +80,7 @@ class Metrics:
 
 
 def _forget_dead_processes(folder: Path) -> None:
-    """A worker that was killed does not take its gauges along."""
+    """Remove the gauges of workers that were killed."""
     for file in folder.glob("gauge_live*_*.db"):
         process = file.stem.rpartition("_")[2]
         if process.isdigit() and not Path(f"/proc/{process}").exists():
