@@ -9,8 +9,8 @@ import pytest
 
 from maskserve.instances import Instances
 from maskserve.masks import Mask
-from maskserve_tools.verifying.comparison import all_equal, compare, mask_iou
-from maskserve_tools.verifying.reference import ReferenceInstance
+from maskserve_tools.verify.comparison import all_equal, compare, mask_iou
+from maskserve_tools.verify.reference import ReferenceInstance
 
 SQUARE = np.ones((10, 10), np.uint8)
 
@@ -34,6 +34,18 @@ def _served(*instances: ReferenceInstance) -> Instances:
 def test_the_same_instances_in_another_order_are_equal() -> None:
     one, two = _wanted(), _wanted(0.8, 1, 30)
     assert compare([one, two], _served(two, one), 0.5).equal
+
+
+def test_masks_decide_where_scores_and_boxes_leave_it_open() -> None:
+    """SOLOv2 makes boxes from masks: two objects may share one, and their scores differ by less than rounding."""
+    other = np.zeros_like(SQUARE)
+    other[0], other[-1], other[:, 0], other[:, -1] = 1, 1, 1, 1
+    wanted = [_wanted(score=0.50002), _wanted(score=0.50001, mask=other)]
+    served = [_wanted(score=0.50001), _wanted(score=0.50002, mask=other)]
+    assert compare(wanted, _served(*served), 0.3).equal
+    assert not compare(wanted, _served(served[0], served[0]), 0.3).equal
+    far = [_wanted(score=0.6), _wanted(score=0.5, mask=other)]
+    assert not compare(far, _served(_wanted(score=0.5), _wanted(score=0.6, mask=other)), 0.3).equal, "these are others"
 
 
 def test_nothing_equals_nothing() -> None:
@@ -70,11 +82,11 @@ def test_up_to_two_pixels_of_a_small_mask_are_rounding() -> None:
 
 
 def test_rows_that_only_one_crop_has_are_left_out() -> None:
-    picture = np.random.default_rng(0).integers(0, 2, (30, 30), np.uint8)
-    crop = picture[5:15, 5:15]
-    assert mask_iou(crop, (5, 5), picture[6:15, 5:15], (5, 6)) == 1
-    assert mask_iou(crop, (5, 5), picture[5:14, 4:16], (4, 5)) == 1
-    assert mask_iou(crop, (5, 5), picture[6:16, 5:15], (5, 5)) < 0.9
+    image = np.random.default_rng(0).integers(0, 2, (30, 30), np.uint8)
+    crop = image[5:15, 5:15]
+    assert mask_iou(crop, (5, 5), image[6:15, 5:15], (5, 6)) == 1
+    assert mask_iou(crop, (5, 5), image[5:14, 4:16], (4, 5)) == 1
+    assert mask_iou(crop, (5, 5), image[6:16, 5:15], (5, 5)) < 0.9
 
 
 @pytest.mark.parametrize(("shape", "corner"), [((8, 10), (5, 5)), ((10, 12), (5, 5)), ((10, 10), (3, 5))])

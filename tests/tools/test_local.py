@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from maskserve.errors import InvalidParameter, ToolError
+from maskserve_convert.paddle.folder import PaddleFolder
 from maskserve_tools import local
-from maskserve_tools.converting.paddle_folder import PaddleFolder
-from maskserve_tools.zoo import converted as module
-from maskserve_tools.zoo.converted import converted
+from maskserve_tools.embedded import conversion_cache as module
+from maskserve_tools.embedded.conversion_cache import converted
 
 
 class FakeConvert:
@@ -21,11 +21,15 @@ class FakeConvert:
 
     def __init__(self) -> None:
         self.engines: list[str] = []
+        self.labels: list[Path | None] = []
         self.error: Exception | None = None
         self.hold: Callable[[], None] = lambda: None
 
-    def __call__(self, source: Path, *, repository: Path, engine: str, report: Any, **how: str) -> None:
+    def __call__(
+        self, source: Path, *, repository: Path, engine: str, labels: Path | None, report: Any, **how: str
+    ) -> None:
         self.engines.append(engine)
+        self.labels.append(labels)
         (repository / "people").mkdir(parents=True)
         self.hold()
         if self.error:
@@ -36,7 +40,7 @@ class FakeConvert:
 @pytest.fixture
 def convert(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeConvert:
     fake = FakeConvert()
-    monkeypatch.setattr("maskserve_tools.converting.conversion.convert", fake)
+    monkeypatch.setattr("maskserve_convert.conversion.convert", fake)
     monkeypatch.setenv("MASKSERVE_CACHE", str(tmp_path / "cache"))
     return fake
 
@@ -46,7 +50,8 @@ def paddle(tmp_path: Path) -> Path:
     """A folder that looks like a model."""
     folder = tmp_path / "best"
     folder.mkdir()
-    settings = "{Global: {model_name: people}, Preprocess: [{type: Permute}], label_list: [person]}"
+    settings = "{Global: {model_name: people}, Preprocess: [{type: Resize, target_size: 64}, {type: Permute}],"
+    settings += " label_list: [person]}"
     (folder / "inference.yml").write_text(settings)
     (folder / "inference.json").write_text("{}")
     (folder / "inference.pdiparams").write_bytes(b"weights")
@@ -55,6 +60,18 @@ def paddle(tmp_path: Path) -> Path:
 
 def ask(paddle: Path, engine: str = "auto") -> Path:
     return converted(PaddleFolder.open(paddle), engine=engine, report=lambda line: None)
+
+
+def test_other_names_of_the_classes_are_another_conversion(paddle: Path, tmp_path: Path, convert: FakeConvert) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("行人\n", encoding="utf-8")
+    folder = PaddleFolder.open(paddle)
+    first = ask(paddle)
+    second = converted(folder.with_labels(names), engine="auto", report=lambda line: None)
+    names.write_text("car\n", encoding="utf-8")
+    third = converted(folder.with_labels(names), engine="auto", report=lambda line: None)
+    assert len({first, second, third}) == 3
+    assert convert.labels == [None, names, names]
 
 
 def content(cache: Path) -> list[str]:
@@ -103,7 +120,7 @@ def test_what_a_killed_process_left_is_removed(convert: FakeConvert, paddle: Pat
 
 def test_two_at_once_convert_once(convert: FakeConvert, paddle: Path) -> None:
     waiting = threading.Event()
-    convert.hold = lambda: waiting.wait(20) or pytest.fail("the second one did not wait")
+    convert.hold = lambda: None if waiting.wait(20) else pytest.fail("the second one did not wait")
     lines: list[str] = []
 
     def second() -> None:
@@ -157,8 +174,13 @@ def test_a_folder_is_served_from_the_cache(
 ) -> None:
     served: list[Path] = []
     running = FakeServer()
-    monkeypatch.setattr("maskserve_tools.serving.triton_wheel.find_triton_wheel", lambda: None)
-    monkeypatch.setattr("maskserve_tools.serving.serve", lambda repository: served.append(repository) or running)
+    monkeypatch.setattr("maskserve_tools.embedded.triton_wheel.find_triton_wheel", lambda: None)
+
+    def serve(repository: Path) -> FakeServer:
+        served.append(repository)
+        return running
+
+    monkeypatch.setattr("maskserve_tools.embedded.serve", serve)
     server = local.start(str(paddle), device="cpu")
     assert (server.url, server.model, served) == (running.grpc_url, "people", [ask(paddle)])
     server.stop()
@@ -178,6 +200,17 @@ def test_a_missing_extra_is_named_before_any_work(
 
 
 def test_a_name_that_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskserve_tools.serving.triton_wheel.find_triton_wheel", lambda: None)
+    monkeypatch.setattr("maskserve_tools.embedded.triton_wheel.find_triton_wheel", lambda: None)
     with pytest.raises(ToolError, match="did you mean Mask-RT-DETR-S"):
         local.start("Mask-RT-DETR-s")
+
+
+def test_the_cache_knows_the_code_of_converter_server_and_contract() -> None:
+    known = set(module._code())
+    assert {
+        "maskserve/contract.py",
+        "maskserve_convert/conversion.py",
+        "maskserve_server/spec.py",
+        "maskserve_server/families/solov2.py",
+        "maskserve_server/adapters/core.py",
+    } <= known

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from maskserve._config import Settings, read_settings
+from maskserve.paddlex.config import Settings, read_settings
 from maskserve_tools.cli import main
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -103,7 +104,8 @@ def test_serving_is_two_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_options_in_any_order_are_a_prediction(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["--device", "tpu", "--use_hpip", "--input", "x.jpg", "--pipeline", "SOLOv2"]
+    image = str(ROOT / "demo" / "photos" / "camera.jpg")
+    command = ["--device", "tpu", "--use_hpip", "--input", image, "--pipeline", "SOLOv2"]
     assert main(command) == 1
     assert "device='tpu' is no device" in capsys.readouterr().err
 

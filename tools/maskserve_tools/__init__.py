@@ -15,16 +15,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskserve_tools.converting.conversion import convert
-    from maskserve_tools.serving import serve
-    from maskserve_tools.zoo.fetching import fetch
+    from maskserve_tools.convert_source import convert
+    from maskserve_tools.embedded import serve
+    from maskserve_tools.models.fetching import fetch
 
 __all__ = ["convert", "fetch", "serve"]
 
 _HOMES = {
-    "convert": "maskserve_tools.converting.conversion",
-    "fetch": "maskserve_tools.zoo.fetching",
-    "serve": "maskserve_tools.serving",
+    "convert": "maskserve_tools.convert_source",
+    "fetch": "maskserve_tools.models.fetching",
+    "serve": "maskserve_tools.embedded",
 }
 
 

@@ -7,9 +7,15 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+import maskserve
 from maskserve.errors import MaskserveError, ToolError
+from maskserve_tools.extras import extra_of, install_line
+from maskserve_tools.parser import CommandParser, Parser
+from maskserve_tools.reporting import write_error
+from maskserve_tools.terminal import write_anything
 
 COMMANDS = (
+    "up",
     "models",
     "fetch",
     "convert",
@@ -17,19 +23,25 @@ COMMANDS = (
     "gateway",
     "predict",
     "pipeline_config",
+    "tune",
     "verify",
+    "evaluate",
     "perf_data",
     "doctor",
     "batch",
+    "annotate",
 )
 
 _EPILOG = """\
-from a model's folder to pictures:
+a model, its server, the REST service and its page, with one command:
+  maskserve up best_model/inference
+
+from a model's folder to images:
   maskserve convert best_model/inference
   maskserve serve
   maskserve predict --pipeline NAME --input photo.jpg --save_path out/
 
-or all of it at once, on one machine, as with paddlex:
+without a server, as with paddlex:
   maskserve --pipeline best_model/inference --input photo.jpg --save_path out/
 
 `maskserve COMMAND --help` explains a command.
@@ -37,14 +49,15 @@ or all of it at once, on one machine, as with paddlex:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser with all subcommands."""
-    parser = argparse.ArgumentParser(
+    """Return the parser with all subcommands."""
+    parser = Parser(
         prog="maskserve",
         description="Serve PaddleX instance segmentation models with Triton.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.add_argument("--version", action="version", version=f"maskserve {maskserve.__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=CommandParser)
     for name in COMMANDS:
         import_module(f"maskserve_tools.commands.{name}").add_parser(subparsers)
     return parser
@@ -52,23 +65,40 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0 for success, 1 for a failure that was explained."""
+    write_anything()
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = build_parser()
     if not given:
         parser.print_help(sys.stderr)
         return 2
     try:
-        parsed = parser.parse_args(_as_command(given))
+        ours, passed_on = _split(_as_command(given))
+        parsed = parser.parse_args(ours)
+        if passed_on:
+            parsed.passed_on = passed_on
         return int(parsed.run(parsed))
     except MaskserveError as error:
-        print(f"maskserve: {error.message}", file=sys.stderr)
+        write_error(f"maskserve: {error.message}\n")
+        return 1
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0].startswith("maskserve"):
+            raise
+        write_error(f"maskserve: a package is missing or damaged ({error}): {install_line(extra_of(error.name))}\n")
         return 1
     except KeyboardInterrupt:
         return 130
 
 
+def _split(given: list[str]) -> tuple[list[str], list[str]]:
+    """Return the words for `maskserve serve`, and those behind -- for tritonserver; other commands read -- as usual."""
+    if given[0] != "serve" or "--" not in given:
+        return given, []
+    at = given.index("--")
+    return given[:at], given[at + 1 :]
+
+
 def _as_command(given: list[str]) -> list[str]:
-    """The command line of ours for one that was written for `paddlex`, which has options only."""
+    """Return the command line of ours for one that was written for `paddlex`, which has options only."""
     options = {argument.partition("=")[0] for argument in given}
     if not given[0].startswith("--") or not options & {"--pipeline", "--input", "--get_pipeline_config", "--serve"}:
         return given

@@ -1,4 +1,4 @@
-"""Servers for pipelines that were told of none: the entry point `maskserve.local`."""
+"""Models for pipelines that were told of no server: the entry points of the group `maskserve.local`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskserve.errors import InvalidParameter
+from maskserve.paddlex.model_files import is_converted
+from maskserve_server.engine_table import AUTO
+from maskserve_tools.extras import need
+from maskserve_tools.model_source import Kind, find_source
 
 if TYPE_CHECKING:
-    from maskserve_tools.serving import Server
+    from maskserve.transport.base import Transport
+    from maskserve_tools.embedded import Server
 
 _log = logging.getLogger("maskserve")
 
@@ -37,43 +42,90 @@ class LocalServer:
         self.server.stop()
 
 
-def start(model: str, *, device: str | None = None) -> LocalServer:
+def start(model: str, *, device: str | None = None, labels: str | None = None) -> LocalServer:
     """Convert a model, unless that has been done, and serve it on free ports of the loopback interface.
 
     Args:
-        model: a Paddle inference folder, or the name of an official model, which is fetched.
+        model: a Paddle inference folder, an archive of one, or the name of an official model, which is fetched.
         device: what to run it on, in PaddleX's grammar; None is the CPU.
+        labels: a file with the names of the classes, instead of those in a folder's settings.
 
     Raises:
         InvalidParameter: there is no engine for `device`.
         ToolError: the model cannot be fetched, converted or served.
     """
-    from maskserve_tools.converting.paddle_folder import PaddleFolder
-    from maskserve_tools.serving import serve
-    from maskserve_tools.serving.triton_wheel import find_triton_wheel
-    from maskserve_tools.zoo.converted import converted
-    from maskserve_tools.zoo.fetching import by_tenths, fetch
+    from maskserve_tools.embedded import serve
+    from maskserve_tools.embedded.triton_wheel import find_triton_wheel
 
     engine = engine_for(device)
+    find_source(model)
+    need("a server with this model", "embedded", "convert")
     find_triton_wheel()  # before minutes are spent on downloading and converting
-    is_folder = Path(model).is_dir()
-    path = Path(model) if is_folder else fetch(model, progress=by_tenths(_log.warning), report=_log.warning)
-    folder = PaddleFolder.open(path)
-    repository = converted(folder, engine=engine, report=_log.warning)
+    repository = _converted(model, engine, labels)
     _log.warning("starting an embedded tritonserver with %s (url= or MASKSERVE_URL names one that runs)", model)
     server = serve(repository)
     return LocalServer(server, *server.models)
 
 
+def open_here(
+    model: str, *, device: str | None = None, timeout: float = 60.0, labels: str | None = None
+) -> tuple[str, Transport]:
+    """Load a model into this process, converted first unless that has been done.
+
+    Args:
+        model: a bundle, an entry of a model repository, a Paddle inference folder, an archive of one, or the name of an
+            official model, which is fetched.
+        device: what to run it on, in PaddleX's grammar; None is the CPU.
+        timeout: seconds that a request may take.
+        labels: a file with the names of the classes, instead of those in a folder's settings.
+
+    Returns:
+        The model's name and the transport to it.
+
+    Raises:
+        InvalidParameter: there is no engine for `device`.
+        ToolError: the model cannot be fetched, converted or loaded.
+    """
+    source = find_source(model)
+    need("this model", "local", *(("convert",) if source.kind is Kind.PADDLE else ()))
+
+    from maskserve_local.devices import find_place
+    from maskserve_local.sources import open_source
+    from maskserve_local.transport import InProcessTransport
+
+    place = find_place(device)
+
+    path = Path(model)
+    if not is_converted(path):
+        repository = _converted(model, place.engine or AUTO, labels)
+        (path,) = (entry.parent for entry in repository.glob("*/config.pbtxt"))
+    opened = open_source(path, place)
+    return opened.spec.name, InProcessTransport(opened, timeout=timeout)
+
+
+def _converted(model: str, engine: str, labels: str | None) -> Path:
+    """Return the repository with just this model, which is fetched and converted where that has not been done."""
+    from maskserve_convert.paddle.folder import PaddleFolder
+    from maskserve_tools.embedded.conversion_cache import converted
+    from maskserve_tools.models.fetching import fetch, source_folder
+
+    path = source_folder(model, report=_log.warning)
+    folder = PaddleFolder.open(path if path.is_dir() else fetch(model, report=_log.warning))
+    if labels is not None:
+        folder = folder.with_labels(Path(labels))
+    return converted(folder, engine=engine, report=_log.warning)
+
+
 def engine_for(device: str | None) -> str:
-    """The engine that runs models on `device`.
+    """Return the engine with which an embedded server runs models on `device`.
 
     Raises:
         InvalidParameter: there is none. Nothing is ever run on the CPU instead of what was asked for.
     """
     if device is None or device.lower() == "cpu":
-        return "auto"
+        return AUTO
     raise InvalidParameter(
         f"device={device!r}: the server that maskserve starts on this machine runs models on the CPU only."
-        " Take device='cpu', or name a server with another device with url= or MASKSERVE_URL"
+        " Take device='cpu', run the model in this process (server=False), or name a server with another device with "
+        "url= or MASKSERVE_URL"
     )

@@ -1,4 +1,4 @@
-"""Photos in folders and tables, and a job whose server is never asked."""
+"""Images in folders and tables, and a job whose server is never asked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from maskserve_tools.bulk.reading import Columns
-from maskserve_tools.bulk.segmenting import Job
+from maskserve_tools.batch.reading import Columns
+from maskserve_tools.batch.segmenting import Job
 
 
 @pytest.fixture
@@ -22,7 +22,8 @@ def job(tmp_path: Path) -> Job:
         columns=Columns(),
         pipeline="people",
         urls=("grpc://127.0.0.1:1",),
-        embedded=None,
+        model=None,
+        threads=1,
         threshold=None,
         labels=None,
         concurrency=2,
@@ -32,19 +33,19 @@ def job(tmp_path: Path) -> Job:
 
 @pytest.fixture
 def album(tmp_path: Path, demo_model: Path) -> Path:
-    """Twelve photos in two folders, one of them broken."""
+    """Twelve images in two folders, one of them broken."""
     folder = tmp_path / "album"
     (folder / "deeper").mkdir(parents=True)
     originals = sorted((demo_model.parent / "photos").glob("*.jpg"))
     for number in range(11):
         shutil.copy(originals[number % len(originals)], folder / ("deeper" if number % 2 else "") / f"{number:02d}.jpg")
-    (folder / "broken.jpg").write_text("no photo")
+    (folder / "broken.jpg").write_text("no image")
     return folder
 
 
 def row(name: str, error: str | None = None) -> dict[str, Any]:
-    """A row of the output, of a photo in which nothing was found."""
-    found = [] if error is None else None
+    """A row of the output, of an image in which nothing was found."""
+    found: list[Any] | None = [] if error is None else None
     return {"id": name, "path": name, "width": 8, "height": 6, "instances": found, "error": error}
 
 

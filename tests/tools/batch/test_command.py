@@ -30,7 +30,7 @@ def test_a_server_has_to_be_named(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "--url" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", [["--workers", "0"], ["--format", "csv"], ["--url", "a", "--embedded", "b"]])
+@pytest.mark.parametrize("wrong", [["--workers", "0"], ["--format", "csv"], ["--url", "a", "--model", "b"]])
 def test_a_senseless_command_line_is_refused(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["batch", "photos", "--to", "out", *wrong])

@@ -1,4 +1,4 @@
-"""Every photo has one home, and a run does what is left."""
+"""Every image has one home, and a run does what is left."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskserve._files import replacing
 from maskserve.errors import InputError
-from maskserve_tools.bulk.reading import Listing
-from maskserve_tools.bulk.resuming import agreed_layout, claimed, remainder, remove_scratch
-from maskserve_tools.bulk.shards import Layout, Shard
-from maskserve_tools.bulk.writing import FORMATS
+from maskserve.saving.files import replacing
+from maskserve_tools.batch.reading import Listing
+from maskserve_tools.batch.resuming import agreed_layout, claimed, remainder, remove_scratch
+from maskserve_tools.batch.shards import Layout, Shard
+from maskserve_tools.batch.writing import FORMATS
 from tests.tools.batch.conftest import row
 
 PATHS = st.lists(st.text(min_size=1), unique=True)

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from maskserve import create_pipeline
-from maskserve_tools.bulk.keeper import keep_server
-from maskserve_tools.bulk.loading import Photo
-from maskserve_tools.bulk.writing import FORMATS, Row, row_for
+from maskserve_tools import convert
+from maskserve_tools.batch.loading import ListedImage
+from maskserve_tools.batch.writing import FORMATS, Row, row_for
 from tests.conftest import DEMO
 from tests.tools.batch.conftest import ndjson_rows
+from tests.ugly_names import make_ugly_folder
 
 if TYPE_CHECKING:
-    from maskserve_tools.serving import Server
-
-KEEPER = "maskserve_tools.bulk.keeper"
+    from maskserve_tools.embedded import Server
 
 
 @dataclass(frozen=True)
@@ -69,13 +64,13 @@ def batch(tmp_path: Path) -> Iterator[Command]:
 
 def one_by_one(album: Path, url: str) -> dict[str, Row]:
     """The rows that the batch has to have, from the client alone."""
-    from maskserve._inputs import pictures
+    from maskserve.inputs.sources import images
 
-    found = list(pictures(str(album)))
+    found = list(images(str(album)))
     with create_pipeline(DEMO, url=url) as pipeline:
         outcomes = list(pipeline.predict(found, on_error="return"))
-    photos = [Photo(str(picture.input_path), picture.input_path, picture) for picture in found]
-    return {photo.id: row_for(photo, outcome) for photo, outcome in zip(photos, outcomes, strict=True)}
+    listed = [ListedImage(str(image.input_path), image.input_path, image) for image in found]
+    return {one.id: row_for(one, outcome) for one, outcome in zip(listed, outcomes, strict=True)}
 
 
 def test_the_rows_are_those_of_the_client_and_a_broken_photo_is_one(
@@ -88,7 +83,7 @@ def test_the_rows_are_those_of_the_client_and_a_broken_photo_is_one(
     kind = FORMATS["parquet"]
     rows = [row for path in out.glob("*.parquet") for row in kind.read(path)]
     assert {row["id"]: row for row in rows} == one_by_one(album, server.grpc_url)
-    assert len(rows) == 12
+    assert len(rows) == 12, told
     assert [Path(row["id"]).name for row in rows if row["error"]] == ["broken.jpg"]
     assert any(row["instances"] for row in rows)
 
@@ -122,6 +117,38 @@ def test_killed_in_the_middle_and_run_again_each_photo_has_one_row(
     assert Counter(row["id"] for row in ndjson_rows(out)) == Counter(map(str, album.rglob("*.jpg")))
 
 
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+def test_ugly_names_broken_files_and_a_file_that_cannot_be_saved(
+    batch: Command, server: Server, two_people: Path, tmp_path: Path, kind: str
+) -> None:
+    ugly, out = make_ugly_folder(tmp_path / "ugly", two_people), tmp_path / "out"
+    found, failing = ugly.good - 1 + ugly.broken, ugly.broken + 1  # a file of two pages has no row for each
+    arguments = (ugly.path, "--to", out, "--pipeline", DEMO, "--url", server.grpc_url, "--format", kind)
+    status, told = batch(*arguments).finished()
+    assert status == 1, told
+    assert f"has {found} of {found} images" in told
+    assert f"{failing} with an error" in told
+    written = sorted(out.glob("files-*"))
+    rows = [row for path in written for row in FORMATS[kind].read(path)]
+    assert len({row["id"] for row in rows}) == len(rows) == found
+    assert sum(row["error"] is not None for row in rows) == failing
+    assert all(row["instances"] for row in rows if row["error"] is None)
+
+    lost = len(FORMATS[kind].read(written[0]))
+    written[0].unlink()
+    written[0].mkdir()
+    status, told = batch(*arguments).finished()
+    assert status == 1, told
+    assert f"{written[0].name} cannot be written: Is a directory; its {lost} images are not done" in told
+    assert f"has {found - lost} of {found} images" in told
+    assert f"{lost} not saved" in told
+    assert "Traceback" not in told
+    written[0].rmdir()
+    status, told = batch(*arguments).finished()
+    assert f"has {found} of {found} images" in told
+    assert status == 1
+
+
 def test_a_server_that_is_not_there_ends_the_run(batch: Command, album: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     status, told = batch(album, "--to", out, "--url", "grpc://127.0.0.1:1").finished()
@@ -131,79 +158,15 @@ def test_a_server_that_is_not_there_ends_the_run(batch: Command, album: Path, tm
     assert not list(out.glob("files-*"))
 
 
-@pytest.mark.parametrize("end", ["in order", signal.SIGINT, signal.SIGKILL])
-def test_an_embedded_server_ends_with_the_run(
-    end: str | signal.Signals, batch: Command, album: Path, demo_model: Path, tmp_path: Path
-) -> None:
-    pytest.importorskip("pytriton", reason="an embedded server needs nvidia-pytriton", exc_type=ImportError)
+def test_the_workers_have_the_model_themselves(batch: Command, album: Path, demo_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("paddle2onnx", reason="converting needs paddle2onnx", exc_type=ImportError)
-    out, model = tmp_path / "out", own_copy(demo_model, tmp_path)
-    run = batch(album, "--to", out, "--format", "ndjson", "--embedded", model)
-    seen: set[psutil.Process] = set()
-    while run.process.poll() is None and not is_serving(seen):
-        seen |= kept(model)
-        time.sleep(0.05)
-    if isinstance(end, signal.Signals):
-        run.process.send_signal(end)
-    status, told = run.finished()
-    expected = {"in order": 1, signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
-    assert status == expected[end], told
-    assert end != "in order" or len(ndjson_rows(out)) == 12
-    assert seen
-    wait_until(lambda: not any(map(alive, seen)))
-
-
-def test_a_server_is_kept_no_longer_than_its_owner_wants(
-    demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("pytriton", reason="an embedded server needs nvidia-pytriton", exc_type=ImportError)
-    pytest.importorskip("paddle2onnx", reason="converting needs paddle2onnx", exc_type=ImportError)
-    model = own_copy(demo_model, tmp_path)
-    monkeypatch.setenv("MASKSERVE_CACHE", str(tmp_path / "cache"))
-    server = keep_server(str(model))
-    try:
-        with create_pipeline(server.model, url=server.url) as pipeline:
-            assert pipeline.labels
-        seen = kept(model)
-        assert is_serving(seen)
-    finally:
-        server.close()
-    wait_until(lambda: not any(map(alive, seen)))
-
-
-def own_copy(model: Path, folder: Path) -> Path:
-    """A copy of a model whose path no other test's processes have in their command lines."""
-    return Path(shutil.copytree(model, folder / "copies" / "model"))
-
-
-def kept(model: Path) -> set[psutil.Process]:
-    """The keeper of a server with `model`, and the server itself as soon as it is there."""
-    found = set()
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            line = process.cmdline()
-            if KEEPER in line and str(model) in line:
-                found |= {process, *process.children(recursive=True)}
-    return found
-
-
-def is_serving(processes: set[psutil.Process]) -> bool:
-    """Whether a tritonserver is among them, and not only what converts the model for it."""
-    names = set()
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            names.add(process.name())
-    return "tritonserver" in names
-
-
-def alive(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    return False
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert holds()
+    bundle = tmp_path / "people.maskserve"
+    convert(demo_model, bundle=bundle)
+    out = tmp_path / "out"
+    status, told = batch(album, "--to", out, "--format", "ndjson", "--model", bundle, "--workers", "2").finished()
+    assert status == 1, told  # the album has an image that is none
+    rows = {row["path"]: row for row in ndjson_rows(out)}
+    assert len(rows) == 12, told
+    with create_pipeline(bundle) as pipeline:
+        path = next(path for path, row in rows.items() if row["error"] is None)
+        assert len(rows[path]["instances"]) == len(pipeline.segment(path).instances)

@@ -10,17 +10,17 @@ import pytest
 from pycocotools import mask as coco
 
 from maskserve import Failure, InstanceSegResult
-from maskserve._pictures import Picture
 from maskserve.errors import InvalidImage, ServerUnavailable, from_wire
+from maskserve.inputs.image import InputImage
 from maskserve.instances import Instances
 from maskserve.masks import Mask
-from maskserve_tools.bulk.loading import Photo
-from maskserve_tools.bulk.segmenting import Job, Worker
-from maskserve_tools.bulk.shards import Shard
-from maskserve_tools.bulk.writing import FORMATS, row_for
+from maskserve_tools.batch.loading import ListedImage
+from maskserve_tools.batch.segmenting import Job, Worker
+from maskserve_tools.batch.shards import Shard
+from maskserve_tools.batch.writing import FORMATS, row_for
 from tests.tools.batch.conftest import ndjson_rows, row
 
-PHOTO = Photo("a.jpg", "a.jpg", Picture(bytes, "a.jpg"))
+PHOTO = ListedImage("a.jpg", "a.jpg", InputImage(bytes, "a.jpg"))
 
 
 def result(pixels: np.ndarray) -> InstanceSegResult:  # type: ignore[type-arg]
@@ -32,7 +32,7 @@ def result(pixels: np.ndarray) -> InstanceSegResult:  # type: ignore[type-arg]
         masks=(Mask.encode(pixels),),
         image_size=(6, 8),
     )
-    return InstanceSegResult(PHOTO.picture, instances)
+    return InstanceSegResult(PHOTO.image, instances)
 
 
 def test_a_row_is_coco() -> None:
@@ -76,13 +76,13 @@ def test_without_a_server_nothing_is_done_and_the_reason_is_told(job: Job, album
     worker = Worker(job)
     shards = [Shard(name, [str(album / "00.jpg")]).to_json() for name in ("s", "t")]
     reports = worker({"number": np.arange(2), "shard": np.array(shards, object)})
-    assert reports["photos"] == [0, 0]
+    assert reports["images"] == [0, 0]
     first, second = (from_wire(refusal) for refusal in reports["refusal"])
     assert isinstance(first, ServerUnavailable)
     assert isinstance(second, ServerUnavailable)
     assert list(Path(job.folder).iterdir()) == []
 
 
-def test_a_server_that_cannot_be_started_is_explained(job: Job, tmp_path: Path) -> None:
-    report = Worker(replace(job, embedded=str(tmp_path))).report(0, Shard("s", ["a.jpg"]))
+def test_a_model_that_cannot_be_loaded_is_explained(job: Job, tmp_path: Path) -> None:
+    report = Worker(replace(job, urls=(), model=str(tmp_path))).report(0, Shard("s", ["a.jpg"]))
     assert str(tmp_path) in report.refusal

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskserve_tools.zoo.catalogue import VERSIONS
+from maskserve_convert.catalogue import VERSIONS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fetch(name: str, args: argparse.Namespace, console: Console) -> Path:
-    from maskserve_tools.zoo.fetching import by_tenths, fetch
+    from maskserve_tools.models.fetching import by_tenths, fetch
 
     def report(line: str) -> None:
         console.print(line, soft_wrap=True, markup=False)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskserve_tools.zoo.catalogue import OfficialModel
+    from maskserve_convert.catalogue import OfficialModel
 
 _NOTES = """\
 Mask AP: COCO 2017 val. GPU: Tesla T4. CPU: Xeon Gold 5117, 8 threads. FP32, Paddle's own times as PaddleX publishes \
@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print the list: a drawn table on a terminal, aligned text elsewhere."""
-    from maskserve_tools.zoo.catalogue import CATALOGUE
+    from maskserve_convert.catalogue import CATALOGUE
 
     if args.json:
         print(json.dumps([_record(model) for model in CATALOGUE], indent=2))

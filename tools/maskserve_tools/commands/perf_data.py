@@ -1,4 +1,4 @@
-"""`maskserve perf-data`: photos in the form that perf_analyzer sends."""
+"""`maskserve perf-data`: images in the form that perf_analyzer sends."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from maskserve._pictures import Picture
+    from maskserve.inputs.image import InputImage
 
 _EPILOG = """\
-Every photo is an entry of "data"; perf_analyzer sends one after the other and begins again. Tensors are in Base64 of
+Every image is an entry of "data"; perf_analyzer sends one after the other and begins again. Tensors are in Base64 of
 their bytes on the wire: in a BYTES tensor, four bytes of length, little-endian, stand in front of the file.
 
 example:
@@ -28,8 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the command and its options."""
     parser = subparsers.add_parser(
         "perf-data",
-        help="write photos as perf_analyzer's input data",
-        description="Write photos as the JSON file that perf_analyzer takes with --input-data.",
+        help="write images as perf_analyzer's input data",
+        description="Write images as the JSON file that perf_analyzer takes with --input-data.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -44,38 +44,38 @@ def run(args: argparse.Namespace) -> int:
     """Write the file.
 
     Raises:
-        InputError: a photo cannot be read or decoded, the threshold makes no sense, or the file cannot be written.
+        InputError: an image cannot be read or decoded, the threshold makes no sense, or the file cannot be written.
     """
-    from maskserve._files import replacing
-    from maskserve._inputs import pictures
-    from maskserve._segmenter import checked_threshold
+    from maskserve.arguments import checked_threshold
+    from maskserve.inputs.sources import images
+    from maskserve.saving.files import replacing
 
-    document = input_data(pictures(args.photos), checked_threshold(args.threshold))
+    document = input_data(images(args.photos), checked_threshold(args.threshold))
     with replacing(args.output) as scratch:
         scratch.write_text(json.dumps(document), encoding="ascii")
     count = len(document["data"])
-    print(f"{args.output}: {count} {'photo' if count == 1 else 'photos'}", file=sys.stderr)
+    print(f"{args.output}: {count} {'image' if count == 1 else 'images'}", file=sys.stderr)
     return 0
 
 
-def input_data(photos: Iterable[Picture], threshold: float | None = None) -> dict[str, Any]:
-    """The document that `perf_analyzer --input-data` reads: one entry for each photo.
+def input_data(images: Iterable[InputImage], threshold: float | None = None) -> dict[str, Any]:
+    """Return the document that `perf_analyzer --input-data` reads: one entry for each image.
 
     Args:
-        photos: what to send.
+        images: what to send.
         threshold: sent along; None to leave the model its own.
 
     Raises:
-        InputError: a photo cannot be read or decoded.
+        InputError: an image cannot be read or decoded.
     """
-    return {"data": [_entry(photo, threshold) for photo in photos]}
+    return {"data": [_entry(input_image, threshold) for input_image in images]}
 
 
-def _entry(photo: Picture, threshold: float | None) -> dict[str, Any]:
-    from maskserve._wire import ImageRequest
+def _entry(input_image: InputImage, threshold: float | None) -> dict[str, Any]:
+    from maskserve.transport.wire import ImageRequest
 
-    photo.bgr()  # a photo that the server refuses would end a measurement with a riddle
-    tensors = ImageRequest(photo.encoded(), threshold).tensors()
+    input_image.bgr()  # an image that the server refuses would end a measurement with a riddle
+    tensors = ImageRequest(input_image.encoded(), threshold).tensors()
     return {
         tensor.name: {"b64": base64.b64encode(tensor.data).decode("ascii"), "shape": list(tensor.shape)}
         for tensor in tensors

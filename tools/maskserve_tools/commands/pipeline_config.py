@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from maskserve._endpoint import parse_url
-from maskserve._generations import DEFAULT, GENERATIONS
-from maskserve._model import PIPELINE, PIPELINE_MODEL
 from maskserve.errors import ToolError
+from maskserve.paddlex.config import PIPELINE, PIPELINE_MODEL
+from maskserve.paddlex.generations import DEFAULT, GENERATIONS
+from maskserve.transport.endpoint import parse_url
 
 _FIRST = """\
 Global:
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def content(name: str, generation: str, url: str | None) -> str:
-    """The text of a pipeline file.
+    """Return the text of a pipeline file.
 
     Args:
         name: "instance_segmentation" or the name of an official model.
@@ -92,7 +92,7 @@ def content(name: str, generation: str, url: str | None) -> str:
         ToolError: there is no such pipeline.
         InvalidParameter: `url` is none.
     """
-    from maskserve_tools.zoo.catalogue import is_official
+    from maskserve_convert.catalogue import is_official
 
     if name != PIPELINE and not is_official(name):
         raise ToolError(

@@ -1,1 +1,0 @@
-"""From a Paddle inference folder to the entries of a Triton repository."""

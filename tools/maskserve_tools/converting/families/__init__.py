@@ -1,1 +1,0 @@
-"""Recognising a program's family, and finding where to cut it."""

@@ -1,1 +1,0 @@
-"""Reading, querying and cutting the programs inside Paddle inference folders, without Paddle."""
