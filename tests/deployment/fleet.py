@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from maskserve_tools import serve
-from maskserve_tools.serving import Server, session
+from maskserve_tools.embedded import Server, session
 from tests.conftest import DEMO
 
 MODEL = f"{DEMO}-single"  # one process, to save memory
@@ -54,7 +54,7 @@ class Fleet:
                 os.kill(process.pid, signal.SIGKILL)
 
     def restart(self, number: int) -> None:
-        """Bring one back on its ports, and wait until it has answered a test picture."""
+        """Bring one back on its ports, and wait until it has answered a test image."""
         self.servers[number] = self._start(number, self.http_ports[number], self.grpc_ports[number])
 
     def stop(self) -> None:
@@ -63,7 +63,8 @@ class Fleet:
             server.stop()
 
     def _start(self, number: int, http_port: int | None = None, grpc_port: int | None = None) -> Server:
-        return serve(self._repository, models=self._models[number], http_port=http_port, grpc_port=grpc_port)
+        models = self._models[number]
+        return serve(self._repository, models=models, http_port=http_port, grpc_port=grpc_port, restart=False)
 
 
 @contextmanager

@@ -12,25 +12,25 @@ import cv2
 import numpy as np
 
 from maskserve import create_pipeline
-from maskserve.errors import MaskserveError
+from maskserve.errors import MaskserveError, ServerError
 from maskserve.results import InstanceSegResult
 from tests.conftest import ROOT
 from tests.deployment.fleet import MODEL
 
 THRESHOLD = 0.1
-Picture = Any  # the path of a file, or pixels [height, width, 3]
+InputImage = Any  # the path of a file, or pixels [height, width, 3]
 
 
-def pictures() -> list[Picture]:
-    """Photos as files, and one as pixels (6 MB): what is larger than a proxy's buffer must survive, too."""
-    photos = [str(path) for path in sorted((ROOT / "demo" / "photos").glob("*.jpg"))]
-    pixels = cv2.imread(photos[0])
+def images() -> list[InputImage]:
+    """Images as files, and one as pixels (6 MB): what is larger than a proxy's buffer must survive, too."""
+    images = [str(path) for path in sorted((ROOT / "demo" / "photos").glob("*.jpg"))]
+    pixels = cv2.imread(images[0])
     assert pixels is not None
-    return [*photos, *photos, np.ascontiguousarray(cv2.resize(pixels, (1920, 1080)))]
+    return [*images, *images, np.ascontiguousarray(cv2.resize(pixels, (1920, 1080)))]
 
 
-def answers(url: str, of: Sequence[Picture]) -> list[tuple[Any, Any]]:
-    """What a server says of each picture."""
+def answers(url: str, of: Sequence[InputImage]) -> list[tuple[Any, Any]]:
+    """What a server says of each image."""
     with create_pipeline(MODEL, url=url, threshold=THRESHOLD, concurrency=1) as pipeline:
         return [_content(result) for result in pipeline.predict(list(of))]
 
@@ -48,11 +48,13 @@ class Request:
         ended: the time, of the monotonic clock.
         seconds: how long it took.
         problem: why it was lost, or that its answer was another one than expected; None where all is well.
+        with_server: whether it was lost while a server had it, and so is asked of no other one.
     """
 
     ended: float
     seconds: float
     problem: str | None
+    with_server: bool = False
 
 
 class Load:
@@ -62,7 +64,7 @@ class Load:
         requests: those that have ended so far.
     """
 
-    def __init__(self, urls: Sequence[str], of: Sequence[Picture], expected: Sequence[tuple[Any, Any]]) -> None:
+    def __init__(self, urls: Sequence[str], of: Sequence[InputImage], expected: Sequence[tuple[Any, Any]]) -> None:
         self.requests: list[Request] = []
         self._pairs = list(zip(of, expected, strict=True))
         self._enough = threading.Event()
@@ -80,8 +82,13 @@ class Load:
 
     @property
     def problems(self) -> list[str]:
-        """What went wrong, if anything."""
-        return [request.problem for request in self.requests if request.problem]
+        """What went wrong, if anything, but for what was lost with a server."""
+        return [request.problem for request in self.requests if request.problem and not request.with_server]
+
+    @property
+    def lost(self) -> int:
+        """How many requests were with a server that ended."""
+        return sum(request.with_server for request in self.requests)
 
     def wait_for(self, count: int, timeout: float = 120.0) -> None:
         """Wait until `count` more requests have ended."""
@@ -98,14 +105,15 @@ class Load:
     def _ask(self, url: str, number: int) -> None:
         with create_pipeline(MODEL, url=url, threshold=THRESHOLD, concurrency=1, retries=0) as pipeline:
             while not self._enough.is_set():
-                picture, expected = self._pairs[number % len(self._pairs)]
+                image, expected = self._pairs[number % len(self._pairs)]
                 number += 1
-                begin, problem = time.monotonic(), None
+                begin, problem, lost = time.monotonic(), None, False
                 try:
-                    (result,) = pipeline.predict(picture)
+                    (result,) = pipeline.predict(image)
                     if _content(result) != expected:
                         problem = "another answer than the servers'"
                 except MaskserveError as error:
                     problem = f"{type(error).__name__}: {error}"
+                    lost = isinstance(error, ServerError) and error.lost
                 end = time.monotonic()
-                self.requests.append(Request(end, end - begin, problem))
+                self.requests.append(Request(end, end - begin, problem, lost))

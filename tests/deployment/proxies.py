@@ -20,9 +20,10 @@ from typing import Any, Protocol
 
 import yaml
 
-from maskserve_tools.serving import launcher
+from maskserve_tools.embedded import launcher
 from tests.conftest import ROOT
 from tests.deployment.fleet import Fleet
+from tests.waiting import wait_until
 
 ENVOY_YAML = ROOT / "docker" / "envoy.yaml"
 HAPROXY_CFG = ROOT / "docker" / "haproxy.cfg"
@@ -168,8 +169,7 @@ class HAProxy:
 
     def take_out(self, number: int) -> None:
         self._set_state(number, "drain")
-        while any(row["scur"] != "0" for row in self._servers(number)):
-            time.sleep(0.05)
+        wait_until(lambda: all(row["scur"] == "0" for row in self._servers(number)), "no request is under way there")
 
     def take_in(self, number: int) -> None:
         self._set_state(number, "ready")

@@ -15,7 +15,11 @@ from tests.deployment.conftest import installed
 from tests.deployment.test_configurations import check
 
 TEXT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-LINES = [line for block in re.findall(r"^```bash\n(.*?)^```", TEXT, re.S | re.M) for line in block.splitlines()]
+LINES = [
+    line
+    for block in re.findall(r"^```bash\n(.*?)^```", TEXT, re.S | re.M)
+    for line in block.replace("\\\n", " ").splitlines()
+]
 OURS = [line for line in LINES if line.startswith("maskserve ")]
 
 
@@ -25,7 +29,8 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize("line", OURS)
 def test_our_commands_are_understood(line: str) -> None:
-    build_parser().parse_args(shlex.split(line, comments=True)[1:])
+    ours, _, _ = line.partition(" -- ")  # behind it are tritonserver's own flags
+    build_parser().parse_args(shlex.split(ours, comments=True)[1:])
 
 
 @pytest.mark.parametrize(
@@ -40,15 +45,6 @@ def test_the_edited_configurations_are_read(proxy: str, made: str, options: tupl
     lines = (tmp_path / made).read_text(encoding="utf-8").splitlines()
     assert not [line for line in lines if re.match(r"[^#]*(triton-|0\.0\.0\.0|bind :)", line)]
     check(executable, *options, str(tmp_path / made))
-
-
-def test_the_edited_instances_are_read(tmp_path: Path) -> None:
-    (line,) = [line for line in LINES if line.startswith("sed -i")]
-    config = tmp_path / "model_repository" / "people.core" / "config.pbtxt"
-    config.parent.mkdir(parents=True)
-    config.write_text("instance_group {\n  count: 1\n  kind: KIND_CPU\n}\n", encoding="utf-8")
-    subprocess.run(line, shell=True, check=True, cwd=tmp_path)
-    assert "count: 2" in config.read_text(encoding="utf-8")
 
 
 def test_its_links_lead_somewhere() -> None:

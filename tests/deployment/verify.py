@@ -1,8 +1,9 @@
 """What losing a server costs behind our Envoy and HAProxy configurations, in figures.
 
 `make verify-deployment` runs it: servers with the demo model on loopback, four clients without retries of their own,
-and a server that is killed, frozen, stopped in order or left without its model's process. Exit status 1 when a request
-was lost or answered otherwise than by a server directly.
+and a server that is killed, frozen, stopped in order or left without its model's process. What was with the server
+when it ended is lost: it is asked of no other one, since its image may be the cause. Exit status 1 when another request
+was lost, or answered otherwise than by a server directly.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from maskserve_tools import convert
 from tests.conftest import ROOT
 from tests.deployment.fleet import MODEL, Fleet, running_fleet
-from tests.deployment.load import Load, answers, pictures
+from tests.deployment.load import Load, answers, images
 from tests.deployment.proxies import INSTALL, RUNNING, Proxy, find
 
 _CLIENTS = 4
@@ -64,7 +65,8 @@ class Outcome:
 
     Attributes:
         sent: requests, from before the loss to after the healing.
-        problems: what went wrong with those that were lost.
+        problems: what went wrong with others than those that were lost with a server.
+        lost: how many were with the server when it ended.
         retries: how often the proxy asked another server.
         slowest: the longest of all requests, in seconds.
         heal: seconds from the moment that the server was up again to its first answer through the proxy.
@@ -73,6 +75,7 @@ class Outcome:
 
     sent: int
     problems: tuple[str, ...]
+    lost: int
     retries: int
     slowest: float
     heal: float
@@ -80,7 +83,14 @@ class Outcome:
 
     def row(self, *names: str) -> str:
         rates = ", ".join(f"{rate:.1f}" for rate in self.rates)
-        figures = (self.sent, len(self.problems), self.retries, f"{self.slowest:.1f}", f"{self.heal:.1f}", rates)
+        figures = (
+            self.sent,
+            len(self.problems) + self.lost,
+            self.retries,
+            f"{self.slowest:.1f}",
+            f"{self.heal:.1f}",
+            rates,
+        )
         return f"| {' | '.join([*names, *map(str, figures)])} |"
 
 
@@ -112,7 +122,7 @@ def lose(proxy: Proxy, fleet: Fleet, load: Load, event: Callable[[Proxy, Fleet],
     rates = (load.rate(*marks[:2]), load.rate(*marks[1:3]), load.rate(*marks[4:6]))
     slowest = max(request.seconds for request in load.requests)
     repeated = proxy.retries() - retries
-    return Outcome(len(load.requests), tuple(load.problems), repeated, slowest, marks[4] - marks[3], rates)
+    return Outcome(len(load.requests), tuple(load.problems), load.lost, repeated, slowest, marks[4] - marks[3], rates)
 
 
 def _wait_until_used(proxy: Proxy, number: int) -> None:
@@ -148,7 +158,7 @@ def running(folder: Path, size: int) -> Iterator[tuple[Fleet, list[tuple[Any, An
     """Servers with the demo model, and their answers."""
     convert(ROOT / "demo" / "model", repository=folder / "models", name=MODEL, layout="single")
     with running_fleet(folder / "models", *[[MODEL]] * size) as fleet:
-        yield fleet, answers(fleet.servers[-1].grpc_url, pictures())
+        yield fleet, answers(fleet.servers[-1].grpc_url, images())
 
 
 def measure(
@@ -163,7 +173,7 @@ def measure(
             with ExitStack() as stack:
                 proxy = stack.enter_context(RUNNING[name](fleet, folder))
                 url = proxy.grpc_url if protocol == "grpc" else proxy.http_url
-                load = stack.enter_context(Load([url] * _CLIENTS, pictures(), expected))
+                load = stack.enter_context(Load([url] * _CLIENTS, images(), expected))
                 outcome = lose(proxy, fleet, load, EVENTS[event], requests=requests)
             print(outcome.row(name, protocol, event), flush=True)
             problems += outcome.problems

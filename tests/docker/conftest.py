@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -74,12 +74,12 @@ class Container:
 
 
 @contextmanager
-def start_container(repository: Path, folder: Path) -> Iterator[Container]:
+def start_container(repository: Path, folder: Path, *, supervised: bool = True) -> Iterator[Container]:
     """Run docker/start.py until every model answers its health check."""
-    from maskserve_tools.serving.environment import server_environment
-    from maskserve_tools.serving.ports import choose_ports
-    from maskserve_tools.serving.shared_memory import RegionNamespace
-    from maskserve_tools.serving.triton_wheel import find_triton_wheel, link_backend_directory
+    from maskserve_tools.embedded.ports import choose_ports
+    from maskserve_tools.embedded.process_environment import server_environment
+    from maskserve_tools.embedded.shared_memory import RegionNamespace, remove_stale
+    from maskserve_tools.embedded.triton_wheel import find_triton_wheel, link_backend_directory
 
     wheel = find_triton_wheel()
     wrapper = folder / "bin" / "tritonserver"
@@ -90,11 +90,13 @@ def start_container(repository: Path, folder: Path) -> Iterator[Container]:
     environment = server_environment(wheel)
     environment["PATH"] += os.pathsep + str(wrapper.parent)
     environment |= {"MASKSERVE_REPOSITORY": str(repository), "MASKSERVE_ADMIN_KEY": ADMIN_KEY}
+    if not supervised:
+        environment["MASKSERVE_NO_SUPERVISOR"] = "1"
     ports = choose_ports("127.0.0.1", http=None, grpc=None, metrics=None)
     regions = RegionNamespace.claim()
     further = [
         f"--backend-directory={link_backend_directory(wheel, folder / 'backends')}",
-        f"--backend-config=python,shm-region-prefix-name={regions.prefix}",
+        *(() if supervised else (f"--backend-config=python,shm-region-prefix-name={regions.prefix}",)),
         *(f"--{service}-address=127.0.0.1" for service in ("http", "grpc", "metrics")),
         *(f"--{service}-port={getattr(ports, service)}" for service in ("http", "grpc", "metrics")),
     ]
@@ -107,11 +109,12 @@ def start_container(repository: Path, folder: Path) -> Iterator[Container]:
             yield container
     finally:
         regions.release()
+        remove_stale()  # of a supervised one that was killed
 
 
 @contextmanager
 def _running(line: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    from maskserve_tools.serving import session
+    from maskserve_tools.embedded import session
 
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -120,14 +123,27 @@ def _running(line: Sequence[str], environment: Mapping[str, str], log: Path) -> 
         try:
             yield process
         finally:
+            below = children(process.pid)
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 try:
                     process.wait(40)
                 except subprocess.TimeoutExpired:
                     process.kill()
-            session.kill(process.pid)
+            for leader in (*below, process.pid):
+                session.kill(leader)
             process.wait(10)
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process has started and that have not ended: a supervisor's tritonserver."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if int(fields[1]) == parent and fields[0] != "Z":
+                found.append(int(stat.parent.name))
+    return found
 
 
 def _wait_until_healthy(container: Container) -> None:

@@ -6,16 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from maskserve_tools.serving.repository import read_repository
-from maskserve_tools.serving.shared_memory_need import needed_bytes
+from maskserve.errors import ToolError
+from maskserve_convert.triton.sizing import Wanted, wanted
+from maskserve_tools.embedded.served_entries import read_config, read_repository
+from maskserve_tools.embedded.shared_memory_need import needed_bytes
 from tests.conftest import ROOT
 from tests.docker.conftest import DOCKER, load
+from tests.tools.doctor.conftest import Clinic
 
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
@@ -109,6 +113,102 @@ def test_every_service_is_confined() -> None:
         assert confined == (True, ["ALL"], ["no-new-privileges:true"], "unless-stopped"), name
 
 
+UNITS = {"mb": 1 << 20, "gb": 1 << 30, "Mi": 1 << 20, "Gi": 1 << 30, "m": 1 << 20}
+
+
+def amount(text: str) -> int:
+    """Bytes, of a size in a compose file or a manifest; of a variable its default."""
+    number, unit = re.findall(r"(\d+)([a-zA-Z]+)\}?$", text)[0]
+    return int(number) * UNITS[unit]
+
+
+def test_every_service_has_limits() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert amount(service["mem_limit"]) >= 512 << 20, name
+        assert service["memswap_limit"] == service["mem_limit"], name  # no swap
+        assert 256 <= service["pids_limit"] <= 4096, name
+        inside = [amount(re.findall(r"size=(\w+)", entry)[0]) for entry in service.get("tmpfs", [])]
+        assert sum(inside) < amount(service["mem_limit"]), name
+
+
+def test_a_gateway_s_limit_holds_its_memory_budget() -> None:
+    """`tests/gateway/test_memory.py` shows that its peak is the budget and little more."""
+    settings = pytest.importorskip("maskserve_gateway.settings", reason="the gateway is not installed")
+    peak = settings.Settings(urls=("grpc://a:1",), model="x").max_memory_bytes + (130 << 20)
+    service = COMPOSE["services"]["gateway"]
+    assert "--workers" not in str(service["command"])
+    assert amount(service["mem_limit"]) - amount("64m") >= peak * 1.25
+    (container,) = next(
+        document["spec"]["template"]["spec"]["containers"]
+        for document in RESOURCES
+        if document["kind"] == "Deployment" and document["metadata"]["name"] == "maskserve-gateway"
+    )
+    assert "--workers" not in str(container["args"])
+    assert amount(container["resources"]["limits"]["memory"]) >= peak * 1.25
+
+
+PODS = [document for document in RESOURCES if document["kind"] == "Deployment"]
+
+
+@pytest.mark.parametrize("resource", PODS, ids=lambda document: str(document["metadata"]["name"]))
+def test_pods_are_confined(resource: dict[str, Any]) -> None:
+    spec = resource["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in spec["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+        assert "memory" in container["resources"]["limits"]
+    assert all("sizeLimit" in volume["emptyDir"] for volume in spec["volumes"] if "emptyDir" in volume)
+
+
+def test_each_pod_has_a_network_policy() -> None:
+    policies = [document["spec"] for document in RESOURCES if document["kind"] == "NetworkPolicy"]
+    for pod in PODS:
+        labels = pod["spec"]["template"]["metadata"]["labels"]
+        (policy,) = (spec for spec in policies if spec["podSelector"]["matchLabels"] == labels)
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        assert all(rule["from"] and rule["ports"] for rule in policy["ingress"])  # nobody is let in unnamed
+        assert all(rule["to"] and rule["ports"] for rule in policy["egress"])
+        ports = {
+            port["name"] for container in pod["spec"]["template"]["spec"]["containers"] for port in container["ports"]
+        }
+        assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} <= ports
+
+
+def test_the_gateway_may_call_the_server_it_is_told_of() -> None:
+    (policy,) = (
+        document["spec"]
+        for document in RESOURCES
+        if document["kind"] == "NetworkPolicy" and document["metadata"]["name"] == "maskserve-gateway"
+    )
+    server = next(pod for pod in PODS if pod["metadata"]["name"] == "maskserve-server")
+    gateway = next(pod for pod in PODS if pod["metadata"]["name"] == "maskserve-gateway")
+    (container,) = gateway["spec"]["template"]["spec"]["containers"]
+    port = int(re.findall(r"--url=grpc://maskserve-server:(\d+)", str(container["args"]))[0])
+    (rule,) = (
+        rule
+        for rule in policy["egress"]
+        if rule["to"] == [{"podSelector": {"matchLabels": server["spec"]["template"]["metadata"]["labels"]}}]
+    )
+    assert {"port": port} in rule["ports"]
+
+
+def test_envoy_bounds_a_request() -> None:
+    """On both listeners, before the router; a message of 500 MiB cost a server 1.1 GB."""
+    envoy = yaml.safe_load((DOCKER / "envoy.yaml").read_text())
+    for listener in envoy["static_resources"]["listeners"]:
+        filters = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+        assert [entry["name"] for entry in filters] == ["envoy.filters.http.buffer", "envoy.filters.http.router"]
+        assert filters[0]["typed_config"]["max_request_bytes"] == 128 << 20
+
+
 def test_everything_is_pinned() -> None:
     images = re.findall(r"^ARG \w+_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
     images += [service["image"] for service in COMPOSE["services"].values() if "build" not in service]
@@ -122,11 +222,11 @@ def test_everything_is_pinned() -> None:
         assert text.count("--hash=sha256:") >= len(names)
 
 
-@pytest.mark.parametrize("image", ["server", "gateway"])
-def test_images_install_what_the_extra_wants_and_no_more(image: str) -> None:
+@pytest.mark.parametrize(("image", "extras"), [("server", ["server"]), ("gateway", ["gateway", "otel"])])
+def test_images_install_what_the_extras_want_and_no_more(image: str, extras: list[str]) -> None:
     tomllib = pytest.importorskip("tomllib", reason="reading TOML needs Python 3.11")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"][image]]
+    wanted = [*project["dependencies"], *(text for extra in extras for text in project["optional-dependencies"][extra])]
     names = {re.split(r"[\[<>=]", requirement)[0] for requirement in wanted}
     locked = set(re.findall(r"^(\S+)==", (DOCKER / "requirements" / f"{image}.txt").read_text(), re.MULTILINE))
     assert names <= locked
@@ -148,6 +248,12 @@ def seconds(text: str) -> int:
     return int(text.removesuffix("s"))
 
 
+def test_the_images_get_every_package() -> None:
+    packages = re.findall(r'"(\w+)/maskserve\w*"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert len(set(packages)) >= 6
+    assert {folder for folder in packages if f"COPY {folder} {folder}" not in DOCKERFILE} == set()
+
+
 def test_time_to_stop_is_given() -> None:
     assert seconds(COMPOSE["services"]["server"]["stop_grace_period"]) > START.EXIT_SECONDS
     pod = next(document for document in RESOURCES if document["kind"] == "Deployment")
@@ -160,3 +266,25 @@ def test_shared_memory_is_enough_for_two_layouts_of_the_demo_model(demo_reposito
     size = COMPOSE["services"]["server"]["shm_size"]
     assert size == "${MASKSERVE_SHM_SIZE:-1gb}"
     assert needed_bytes(read_repository(demo_repository)) < 1 << 30
+
+
+def test_the_start_fits_the_models_to_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clinic = Clinic(tmp_path / "models")
+    clinic.convert("seg")
+    clinic.to_backend("seg.core", "onnxruntime")
+    monkeypatch.setattr(START, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    environment = {"MASKSERVE_REPOSITORY": str(clinic.path)}
+
+    def said(**more: str) -> Wanted:
+        shown = Path(START.sized({**environment, **more})["MASKSERVE_REPOSITORY"])
+        return wanted(read_config(shown / "seg.core" / "config.pbtxt"))
+
+    assert said() == Wanted(2, 4)
+    assert said(MASKSERVE_THREADS="1") == Wanted(8, 1)
+    assert said(MASKSERVE_INSTANCES="1") == Wanted(1, 8)
+    assert wanted(read_config(clinic.path / "seg.core" / "config.pbtxt")) == Wanted()
+    assert START.sized(environment, ["--model-control-mode=poll"]) == environment  # it looks for new models
+    for wrong in ("0", "two", "-1"):
+        with pytest.raises(ToolError, match="MASKSERVE_THREADS"):
+            said(MASKSERVE_THREADS=wrong)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +19,16 @@ from tests.docker.scraping import Series, scrape
 
 promql = pytest.importorskip("promql_parser", reason="reading PromQL needs promql-parser")
 START = load(DOCKER / "start.py")
-DASHBOARD = json.loads((DOCKER / "grafana" / "dashboards" / "maskserve.json").read_text())
+DASHBOARD = json.loads((DOCKER / "grafana" / "dashboards" / "maskserve.json").read_text(encoding="utf-8"))
 
 
 def known_flags(container: Container) -> set[str]:
     import subprocess
 
     line = [*START.command({})[:1], "--help"]
-    text = subprocess.run(line, env=dict(container.environment), capture_output=True, text=True, check=False)
+    text = subprocess.run(
+        line, env=dict(container.environment), capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     return set(re.findall(r"^\s*--([a-z0-9-]+)", text.stdout + text.stderr, re.MULTILINE))
 
 
@@ -111,10 +112,10 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield f"panel {panel['title']}", target["expr"].replace("$__rate_interval", "1m")
     for variable in DASHBOARD["templating"]["list"]:
         yield f"variable {variable['name']}", re.sub(r"label_values\((.*), \w+\)", r"\1", variable["query"]["query"])
-    for group in yaml.safe_load((DOCKER / "prometheus" / "alerts.yml").read_text())["groups"]:
+    for group in yaml.safe_load((DOCKER / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))["groups"]:
         for rule in group["rules"]:
             yield f"alert {rule['alert']}", rule["expr"]
-    for document in yaml.safe_load_all((DOCKER / "k8s" / "prometheus-adapter.yaml").read_text()):
+    for document in yaml.safe_load_all((DOCKER / "k8s" / "prometheus-adapter.yaml").read_text(encoding="utf-8")):
         for rule in document["rules"]["custom"]:
             yield (
                 "adapter",
@@ -155,7 +156,7 @@ def _server(container: Container) -> Series:
     return scrape(f"http://127.0.0.1:{container.metrics_port}/metrics")
 
 
-def _gateway(container: Container, photo: Path) -> Series:
+def _gateway(container: Container, image: Path) -> Series:
     """What a gateway in front of the server says, after one request."""
     import base64
 
@@ -164,7 +165,7 @@ def _gateway(container: Container, photo: Path) -> Series:
     from tests.gateway.conftest import PATH, listening
 
     with listening(create_app(Settings(urls=(container.grpc_url,), model=DEMO))) as url:
-        body = {"image": base64.b64encode(photo.read_bytes()).decode(), "visualize": False}
+        body = {"image": base64.b64encode(image.read_bytes()).decode(), "visualize": False}
         assert httpx.post(url + PATH, json=body, timeout=30, trust_env=False).status_code == 200
         return scrape(f"{url}/metrics")
 
@@ -174,22 +175,24 @@ def _labels(series: Series) -> Iterator[tuple[str, set[str]]]:
         yield name, {label for label, _ in labels}
 
 
-def test_a_model_whose_process_died_is_noticed_and_ends_the_server(demo_repository: Path, tmp_path: Path) -> None:
+def test_without_a_supervisor_a_model_whose_process_died_is_noticed_and_ends_the_server(
+    demo_repository: Path, tmp_path: Path
+) -> None:
     import os
     import signal
 
-    from maskserve_tools.serving import session
+    from maskserve_tools.embedded import session
 
     pytest.importorskip("pytriton", reason="the embedded server needs nvidia-pytriton", exc_type=ImportError)
-    with start_container(demo_repository, tmp_path) as container:
+    with start_container(demo_repository, tmp_path, supervised=False) as container:
         for process in session.members(container.process.pid):
-            if f"{DEMO}.core" in Path(f"/proc/{process.pid}/cmdline").read_text():
+            if f"{DEMO}.core" in Path(f"/proc/{process.pid}/cmdline").read_text(encoding="utf-8"):
                 os.kill(process.pid, signal.SIGKILL)
         with urllib.request.urlopen(f"{container.http_url}/v2/health/ready", timeout=10) as answer:
             assert answer.status == 200  # Triton has noticed nothing
         stopping = ("--stop-after=2", f"--server-pid={container.process.pid}")
         first = container.check_health(*stopping)
-        assert (first.returncode, f"{DEMO} fails at a test picture" in first.stderr) == (1, True)
+        assert (first.returncode, f"{DEMO} fails at a test image" in first.stderr) == (1, True)
         assert container.process.poll() is None
         assert container.check_health(*stopping).returncode == 1
         container.process.wait(60)

@@ -21,7 +21,7 @@ from tests.conftest import DEMO, ROOT
 
 if TYPE_CHECKING:
     from maskserve import InstanceSegResult
-    from maskserve_tools.serving import Server
+    from maskserve_tools.embedded import Server
 
 EXAMPLES = ROOT / "examples" / "kserve"
 
@@ -30,7 +30,7 @@ EXAMPLES = ROOT / "examples" / "kserve"
 def expected(server: Server, two_people: Path) -> InstanceSegResult:
     with create_pipeline(DEMO, url=server.grpc_url, threshold=0.5) as pipeline:
         (result,) = pipeline.predict(two_people)
-    assert len(result.instances) > 1, "this photo proves too little"
+    assert len(result.instances) > 1, "this image proves too little"
     return result
 
 
@@ -61,7 +61,7 @@ def test_curl(server: Server, expected: InstanceSegResult, two_people: Path, tmp
 def test_curl_says_what_is_wrong(server: Server, tmp_path: Path) -> None:
     if not shutil.which("curl"):
         pytest.skip("there is no curl on this machine")
-    (tmp_path / "notes.txt").write_text("this is no photo")
+    (tmp_path / "notes.txt").write_text("this is no image")
     done = _run("bash", EXAMPLES / "curl.sh", DEMO, "notes.txt", "", server.http_url, folder=tmp_path)
     assert done.returncode != 0
     assert "error" in json.loads(done.stdout)
@@ -82,8 +82,8 @@ def test_tritonclient(
     assert [float(score) for _, score, _ in found] == pytest.approx(instances.scores.tolist(), abs=1e-4)
     assert [int(area) for _, _, area in found] == [mask.area for mask in instances.masks]
     best = instances.masks[int(instances.scores.argmax())].decode()
-    with Image.open(tmp_path / "best.png") as picture:
-        assert np.array_equal(np.asarray(picture) > 0, best > 0)
+    with Image.open(tmp_path / "best.png") as image:
+        assert np.array_equal(np.asarray(image) > 0, best > 0)
 
 
 def test_perf_analyzer(server: Server, tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_perf_analyzer(server: Server, tmp_path: Path) -> None:
     fetched = _run("bash", script, "--get", folder=tmp_path, **python)
     if fetched.returncode:
         pytest.skip(f"perf_analyzer cannot be fetched here: {fetched.stderr.strip().splitlines()[-1]}")
-    photos = ROOT / "demo" / "photos"
-    assert main(["perf-data", str(photos), "--threshold", "0.5", "--output", str(tmp_path / "perf.json")]) == 0
+    images = ROOT / "demo" / "photos"
+    assert main(["perf-data", str(images), "--threshold", "0.5", "--output", str(tmp_path / "perf.json")]) == 0
 
     options = ["-i", "grpc", "-u", server.grpc_url.partition("://")[2], "--input-data", "perf.json"]
     done = _run("bash", script, "-m", DEMO, *options, "--request-count", "20", folder=tmp_path, **python)
