@@ -1,0 +1,1 @@
+"""Hostile images by the thousand, through the real decoders."""
