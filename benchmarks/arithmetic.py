@@ -2,7 +2,7 @@
 
 Example: `python benchmarks/arithmetic.py PADDLE_DIR ... --photo street.jpg`
 
-Counts the multiplications and additions of every convolution and matrix product with weights, for a photo of 640x480,
+Counts the multiplications and additions of every convolution and matrix product with weights, for an image of 640x480,
 and times the core on OpenVINO in fp32. In between, NumPy multiplies two large matrices on as many threads. What a ratio
 to the uncut model could be at most follows from the last column.
 """
@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,7 +30,7 @@ _SIDE = 4096  # of the matrices
 
 
 def operations(core: Path, inputs: Mapping[str, Any]) -> float:
-    """Of one run of an ONNX model: two for each multiplication by a weight.
+    """Return the operations of one run of an ONNX model: two for each multiplication by a weight.
 
     Args:
         core: the file.
@@ -54,7 +55,7 @@ def operations(core: Path, inputs: Mapping[str, Any]) -> float:
 
 
 def _factors(node: Any, weights: Mapping[str, tuple[int, ...]]) -> float:
-    """The multiplications behind each number of a node's result; 0 where none is by a weight."""
+    """Return the multiplications behind each number of a node's result; 0 where none is by a weight."""
     shape = weights.get(node.input[1]) if len(node.input) > 1 else None
     if shape is None:
         return 0
@@ -67,7 +68,7 @@ def _factors(node: Any, weights: Mapping[str, tuple[int, ...]]) -> float:
 
 
 def _rates(run: Callable[[], object], rounds: int) -> Iterator[tuple[float, float]]:
-    """Seconds of a run, and operations a second of a product of matrices, round by round."""
+    """Yield seconds of a run, and operations a second of a product of matrices, round by round."""
     left, right = np.random.default_rng(0).normal(size=(2, _SIDE, _SIDE)).astype(np.float32)
     for number in range(rounds + 1):
         start = time.perf_counter()
@@ -99,7 +100,7 @@ def main() -> None:
             threshold = np.array([[spec.draw_threshold]], np.float32)
             count = operations(directory / spec.core.file, {**inputs, CORE_THRESHOLD: threshold})
             core = Core(spec, directory, threads=_THREADS)
-            rounds = list(_rates(lambda core=core, inputs=inputs: core(inputs), arguments.rounds))
+            rounds = list(_rates(partial(core, inputs), arguments.rounds))
         seconds = statistics.median(second for second, _ in rounds)
         rate, machine = count / seconds / 1e9, statistics.median(rate for _, rate in rounds) / 1e9
         cells = f"{count / 1e9:,.0f} | {seconds * 1000:,.0f} | {rate:,.0f} | {machine:,.0f} | {rate / machine:.0%}"

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from maskserve import create_pipeline
-from maskserve._inputs import pictures
+from maskserve.inputs.sources import images
 from maskserve_tools.commands.perf_data import input_data
 
 DEMO_PHOTOS = Path(__file__).parent.parent / "demo" / "photos"
@@ -28,27 +28,27 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """The first `PHOTOS` photos below `folder`."""
+    """Return the first `PHOTOS` images below `folder`."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
-        raise SystemExit(f"there are no photos in {folder}")
+        raise SystemExit(f"there are no images in {folder}")
     return found[:PHOTOS]
 
 
-def directory_of(photos: list[Path], folder: Path) -> None:
+def directory_of(images: list[Path], folder: Path) -> None:
     """Fill `folder` with `PHOTOS` files, some of them more than once where there are not so many."""
     for number in range(PHOTOS):
-        photo = photos[number % len(photos)]
-        shutil.copy(photo, folder / f"{number:03}{photo.suffix}")
+        image = images[number % len(images)]
+        shutil.copy(image, folder / f"{number:03}{image.suffix}")
 
 
 def perf_analyzer(args: argparse.Namespace, data: Path, concurrency: int) -> float:
-    """Inferences per second at that concurrency."""
+    """Return inferences per second at that concurrency."""
     command = [args.perf_analyzer, "-m", args.model, "-i", "grpc", "-u", args.url.partition("://")[2]]
     command += ["--input-data", str(data), "--concurrency-range", str(concurrency)]
     command += ["--measurement-mode", "count_windows", "--measurement-request-count", str(PHOTOS // 3)]
     command += ["-r", "3", "-s", "99", "-v"]  # the windows of a busy machine differ; their mean counts
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
     found = re.findall(r"Pass \[\d+\] throughput: ([0-9.]+) infer/sec", done.stdout)
     if not found:
         raise SystemExit(f"perf_analyzer failed:\n{done.stdout}{done.stderr}")
@@ -56,7 +56,7 @@ def perf_analyzer(args: argparse.Namespace, data: Path, concurrency: int) -> flo
 
 
 def client(args: argparse.Namespace, folder: Path, concurrency: int) -> float:
-    """Results per second of `predict` on the directory."""
+    """Return results per second of `predict` on the directory."""
     with create_pipeline(args.model, url=args.url, concurrency=concurrency) as pipeline:
         next(pipeline.predict(next(folder.iterdir())))
         begin = time.perf_counter()
@@ -73,12 +73,12 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=DEMO_PHOTOS, metavar="DIR")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    photos = photos_in(args.photos)
+    found = photos_in(args.photos)
     with tempfile.TemporaryDirectory() as scratch:
         data, folder = Path(scratch) / "input.json", Path(scratch) / "photos"
         folder.mkdir()
-        directory_of(photos, folder)
-        data.write_text(json.dumps(input_data(pictures(photos))))
+        directory_of(found, folder)
+        data.write_text(json.dumps(input_data(images(found))), encoding="utf-8")
         reach = {concurrency: perf_analyzer(args, data, concurrency) for concurrency in (1, 2, 4, 8)}
         print(
             "perf_analyzer:",

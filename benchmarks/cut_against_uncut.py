@@ -6,11 +6,11 @@ Examples:
     python benchmarks/cut_against_uncut.py PADDLE_DIR --photo street.jpg --paddlex ENVIRONMENT/bin/python
 
 Every row is a process of its own, so that peak memory is its own. All rows of a model are loaded, answer once, and then
-take turns, round after round, a second or one photo each: other users of the machine disturb all of them alike. Times
+take turns, round after round, a second or one image each: other users of the machine disturb all of them alike. Times
 go from decoded pixels to instances (the uncut ONNX row leaves PaddleX's cropping out, in its favour), the conversion is
 not in them; ratios are the median of those of a round. PaddleX runs in an environment of its own, such as
 `peers/gateway_against_paddlex.py` makes, and with its default of 10 threads; the other rows have two. The uncut models
-need far more memory than they are given for large photos, which is then said in the row.
+need far more memory than they are given for large images, which is then said in the row.
 """
 
 from __future__ import annotations
@@ -58,13 +58,15 @@ class Row:
         self.why = ""
         self._limit = min(_MEMORY, int(0.8 * _available_memory()))
         self._log = Path(target, f"{way}.log")
-        here, photo = Path(__file__).parent, [arguments.photo, arguments.size]
-        command = [sys.executable, "-W", "ignore", here / "cut_ways.py", way, folder, target, *photo]
+        here, image = Path(__file__).parent, [arguments.photo, arguments.size]
+        command = [sys.executable, "-W", "ignore", here / "cut_ways.py", way, folder, target, *image]
         if way == "paddlex":
-            command = [arguments.paddlex, "-W", "ignore", here / "peers" / "paddlex_model.py", folder, *photo]
+            command = [arguments.paddlex, "-W", "ignore", here / "peers" / "paddlex_model.py", folder, *image]
         pipe = subprocess.PIPE
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(list(map(str, command)), stdin=pipe, stdout=pipe, stderr=log, text=True)
+        with self._log.open("w", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                list(map(str, command)), stdin=pipe, stdout=pipe, stderr=log, text=True, encoding="utf-8"
+            )
         resource.prlimit(self._process.pid, resource.RLIMIT_AS, (self._limit, self._limit))
         self._read()
 
@@ -77,7 +79,7 @@ class Row:
             self.seconds.append(self._read()["seconds"])
 
     def end(self) -> Mapping[str, Any]:
-        """Its last answer: instances found, and peak memory in bytes."""
+        """Return its last answer: instances found, and peak memory in bytes."""
         self._process.communicate()
         return self._answer
 
@@ -92,14 +94,14 @@ class Row:
 
     def _reason(self) -> str:
         self._process.wait()
-        said = self._log.read_text(errors="replace").strip()
+        said = self._log.read_text(errors="replace", encoding="utf-8").strip()
         if any(word in said for word in ("alloc", "memory", "Memory", "SIGKILL")) or self._process.returncode == -9:
             return f"out of memory ({self._limit / 2**30:.0f} GB)"
         return (said.splitlines() or ["no reason given"])[-1][:100]
 
 
 def _available_memory() -> int:
-    lines = Path("/proc/meminfo").read_text().splitlines()
+    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
 
 

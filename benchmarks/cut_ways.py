@@ -19,10 +19,10 @@ UNCUT_ONNX = "uncut.onnx"
 
 
 def prepare(way: str, folder: Path, target: Path) -> None:
-    """What a way runs, made from the Paddle folder."""
+    """Make what a way runs from the Paddle folder."""
     if way == "uncut-onnx":
-        from maskserve_tools.converting.onnx_export import export
-        from maskserve_tools.converting.paddle_folder import PaddleFolder
+        from maskserve_convert.paddle.export import export
+        from maskserve_convert.paddle.folder import PaddleFolder
 
         source = PaddleFolder.open(folder)
         export(source.program, source.weights, target / UNCUT_ONNX)
@@ -34,13 +34,13 @@ def prepare(way: str, folder: Path, target: Path) -> None:
 
 
 def load(way: str, folder: Path, target: Path) -> Callable[[Any], int]:
-    """What answers an image, uint8 [height, width, 3] BGR, with the number of instances above 0.5."""
+    """Return what answers an image, uint8 [height, width, 3] BGR, with the number of instances above 0.5."""
     uncut = {"paddle": _uncut_paddle, "uncut-onnx": _uncut_onnx}
     return uncut[way](folder, target) if way in uncut else _served(target / way / "1")
 
 
 def _uncut_paddle(folder: Path, _: Path) -> Callable[[Any], int]:
-    from maskserve_tools.verifying.reference import open_reference
+    from maskserve_tools.verify.reference import open_reference
 
     reference = open_reference(folder)
     return lambda image: len(reference.predict(image, 0.5))
@@ -49,8 +49,8 @@ def _uncut_paddle(folder: Path, _: Path) -> Callable[[Any], int]:
 def _uncut_onnx(folder: Path, target: Path) -> Callable[[Any], int]:
     import onnxruntime
 
+    from maskserve_convert.paddle.folder import PaddleFolder
     from maskserve_server.preprocess import Preprocessor
-    from maskserve_tools.converting.paddle_folder import PaddleFolder
 
     session = onnxruntime.InferenceSession(str(target / UNCUT_ONNX), providers=["CPUExecutionProvider"])
     names, prepared_by = (
@@ -87,12 +87,12 @@ def _served(directory: Path) -> Callable[[Any], int]:
 
 def main() -> None:
     """Prepare in a child, whose memory is not this row's, and take turns."""
-    way, folder, target, photo, size = sys.argv[1:6]
+    way, folder, target, input_image, size = sys.argv[1:6]
     if sys.argv[6:] == ["prepare"]:
         prepare(way, Path(folder), Path(target))
         return
     subprocess.run([sys.executable, "-W", "ignore", *sys.argv, "prepare"], check=True, stdout=sys.stderr)
-    take_turns(load(way, Path(folder), Path(target)), photo, size)
+    take_turns(load(way, Path(folder), Path(target)), input_image, size)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from maskserve import create_pipeline
+from maskserve_convert.choices import LAYOUTS
 from maskserve_tools import convert, serve
-from maskserve_tools.options import LAYOUTS
 
 UNCUT_ADAPTER = """
 import cv2
@@ -29,7 +29,7 @@ import triton_python_backend_utils as pb_utils
 from pathlib import Path
 
 from maskserve.masks import encode_crop
-from maskserve_tools.verifying.reference import open_reference
+from maskserve_tools.verify.reference import open_reference
 
 
 class TritonPythonModel:
@@ -58,27 +58,27 @@ class TritonPythonModel:
 
 
 def write_uncut(repository: Path, like: str, name: str, folder: Path) -> None:
-    """An entry with the interface of the entry `like` that runs the whole program."""
+    """Write an entry with the interface of the entry `like` that runs the whole program."""
     entry = repository / name
     (entry / "1").mkdir(parents=True)
-    config = text_format.Parse((repository / like / "config.pbtxt").read_text(), ModelConfig())
+    config = text_format.Parse((repository / like / "config.pbtxt").read_text(encoding="utf-8"), ModelConfig())
     config.name = name
     for output in config.output:
         output.ClearField("label_filename")
-    (entry / "config.pbtxt").write_text(text_format.MessageToString(config))
-    (entry / "1" / "model.py").write_text(UNCUT_ADAPTER.format(folder=str(folder.resolve())))
+    (entry / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
+    (entry / "1" / "model.py").write_text(UNCUT_ADAPTER.format(folder=str(folder.resolve())), encoding="utf-8")
 
 
-def load(name: str, url: str, photo: bytes, clients: int, seconds: float) -> tuple[float, list[float]]:
-    """Requests per second, and each one's latency in seconds, with `clients` asking without a pause."""
+def load(name: str, url: str, image: bytes, clients: int, seconds: float) -> tuple[float, list[float]]:
+    """Return requests per second, and each one's latency in seconds, with `clients` asking without a pause."""
     with create_pipeline(name, url=url, timeout=300) as pipeline:
-        list(pipeline.predict(photo))
+        list(pipeline.predict(image))
         end = time.perf_counter() + seconds
 
         def ask(_: int) -> list[float]:
             latencies = []
             while (start := time.perf_counter()) < end:
-                list(pipeline.predict(photo))
+                list(pipeline.predict(image))
                 latencies.append(time.perf_counter() - start)
             return latencies
 
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=15, help="of each measurement (default: %(default)s)")
     arguments = parser.parse_args()
-    photo = arguments.photo.read_bytes()
+    image = arguments.photo.read_bytes()
     with TemporaryDirectory() as scratch:
         repository = Path(scratch)
         for layout in LAYOUTS:
@@ -104,7 +104,7 @@ def main() -> None:
             print("| | clients | requests/s | median ms | p95 ms |\n|---|---:|---:|---:|---:|")
             for clients in (1, 4):
                 for name in ("uncut", *(f"cut-{layout}" for layout in LAYOUTS)):
-                    rate, latencies = load(name, server.grpc_url, photo, clients, arguments.seconds)
+                    rate, latencies = load(name, server.grpc_url, image, clients, arguments.seconds)
                     p95 = statistics.quantiles(latencies, n=20)[-1]
                     median = statistics.median(latencies)
                     print(f"| {name} | {clients} | {rate:.1f} | {median * 1e3:.0f} | {p95 * 1e3:.0f} |", flush=True)

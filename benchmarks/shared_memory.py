@@ -17,18 +17,18 @@ from pathlib import Path
 
 import cv2
 
-from maskserve._connect import open_transport
-from maskserve._endpoint import parse_url
-from maskserve._pictures import encode_bmp
-from maskserve._shared_memory import SharedMemoryTransport
-from maskserve._transport import Transport
-from maskserve._wire import ImageRequest
+from maskserve.inputs.image import encode_bmp
+from maskserve.transport.base import Transport
+from maskserve.transport.connect import open_transport
+from maskserve.transport.endpoint import parse_url
+from maskserve.transport.shared_memory import SharedMemoryTransport
+from maskserve.transport.wire import ImageRequest
 
 SIZES = ((640, 480), (960, 720), (1280, 720), (1920, 1080), (2560, 1440), (4000, 3000))
 
 
 def ways(url: str) -> tuple[Transport, Transport]:
-    """A transport that sends every image, and one that shares every one."""
+    """Return a transport that sends every image, and one that shares every one."""
     endpoint = parse_url(url)
     kind = type(sent := open_transport(replace(endpoint, shared_memory=False)))
     reopen = partial(kind, endpoint)  # type: ignore[call-arg]
@@ -36,7 +36,7 @@ def ways(url: str) -> tuple[Transport, Transport]:
 
 
 def measure(transports: tuple[Transport, ...], model: str, image: bytes, repeats: int) -> list[tuple[float, float]]:
-    """For each way the median milliseconds of a request, and of this process's CPU."""
+    """Return for each way the median milliseconds of a request, and of this process's CPU."""
     samples: list[list[tuple[float, float]]] = [[] for _ in transports]
     for _ in range(repeats):
         for transport, taken in zip(transports, samples, strict=True):

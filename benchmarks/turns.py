@@ -16,18 +16,18 @@ ANSWER = '{"seconds"'  # what the line begins with; a row's libraries may print 
 _SECONDS = 1.0  # of a turn, at least
 
 
-def take_turns(run: Callable[[Any], int], photo: str, size: str) -> None:
-    """Answer the photo once, then for a second or once for every line on standard input.
+def take_turns(run: Callable[[Any], int], input_image: str, size: str) -> None:
+    """Answer the image once, then for a second or once for every line on standard input.
 
     Args:
         run: gives the number of instances in an image, uint8 [height, width, 3] BGR.
-        photo: a file.
+        input_image: a file.
         size: width x height that it is stretched to.
     """
     import cv2
 
     width, height = map(int, size.split("x"))
-    image = cv2.resize(cv2.imread(photo), (width, height))
+    image = cv2.resize(cv2.imread(input_image), (width, height))
     found, runs, elapsed = run(image), 1, 0.0
     while True:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

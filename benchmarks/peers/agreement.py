@@ -1,4 +1,4 @@
-"""Whether two services found the same in a photo."""
+"""Whether two services found the same in an image."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 
 from maskserve.instances import Instances
 from maskserve.masks import Mask, decode_crop
-from maskserve_tools.verifying.comparison import compare
-from maskserve_tools.verifying.reference import ReferenceInstance
+from maskserve_tools.verify.comparison import compare
+from maskserve_tools.verify.reference import ReferenceInstance
 
 Envelope = list[dict[str, Any]]
 
 
-def check_found(instances: Envelope, photo: Path) -> Envelope:
-    """The instances; the program ends where there are none, since then nothing would be compared."""
+def check_found(instances: Envelope, image: Path) -> Envelope:
+    """Return the instances; the program ends where there are none, since then nothing would be compared."""
     if not instances:
-        raise SystemExit(f"PaddleX finds nothing in {photo}: choose another photo")
+        raise SystemExit(f"PaddleX finds nothing in {image}: choose another image")
     return instances
 
 
-def check_agreement(theirs: Envelope, ours: Envelope, photo: Path, threshold: float = 0.5) -> None:
+def check_agreement(theirs: Envelope, ours: Envelope, image: Path, threshold: float = 0.5) -> None:
     """End the program where the answers differ by more than `maskserve verify` tolerates."""
-    height, width = cv2.imread(str(photo)).shape[:2]
+    height, width = cv2.imread(str(image)).shape[:2]
     found = compare([_theirs(instance) for instance in theirs], _ours(ours, (height, width)), threshold)
     if not found.equal:
-        raise SystemExit(f"the services do not find the same in {photo}: {found}")
+        raise SystemExit(f"the services do not find the same in {image}: {found}")
 
 
 def _theirs(instance: dict[str, Any]) -> ReferenceInstance:

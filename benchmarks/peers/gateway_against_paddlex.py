@@ -1,4 +1,4 @@
-"""Our gateway and tritonserver against `paddlex --serve`: the same folder, the same photo, the same machine.
+"""Our gateway and tritonserver against `paddlex --serve`: the same folder, the same image, the same machine.
 
     python benchmarks/peers/gateway_against_paddlex.py PADDLE_DIR --photo PHOTO
 
@@ -23,9 +23,9 @@ from load import Measurement, instances_of, measure, request_body
 from ours import serve_gateway
 from paddlex_peer import PADDLE, PADDLEX, create_environment, serve_paddlex
 
-from maskserve_tools.options import LAYOUTS
+from maskserve_convert.choices import LAYOUTS
 
-# Clients, and whether the answer holds the picture.
+# Clients, and whether the answer holds the image.
 CASES = [(1, False), (4, False), (16, False), (4, True)]
 
 
@@ -33,24 +33,24 @@ Instances = list[dict[str, Any]]
 
 
 def run(
-    service: AbstractContextManager[str], photo: Path, seconds: float, check: Callable[[Instances], None]
+    service: AbstractContextManager[str], image: Path, seconds: float, check: Callable[[Instances], None]
 ) -> list[Measurement]:
     """Start a service, check what it answers, measure every case, and stop it."""
     with service as url:
-        bodies = {visualize: request_body(photo, visualize=visualize) for visualize in (False, True)}
+        bodies = {visualize: request_body(image, visualize=visualize) for visualize in (False, True)}
         check(instances_of(url, bodies[False]))
-        instances_of(url, bodies[True])  # the first picture loads a font
+        instances_of(url, bodies[True])  # the first image loads a font
         measurements = []
         for clients, visualize in CASES:
             measurements.append(measure(url, bodies[visualize], clients=clients, seconds=seconds))
-            print(f"{clients} clients, picture {visualize}: {measurements[-1]}", file=sys.stderr)
+            print(f"{clients} clients, image {visualize}: {measurements[-1]}", file=sys.stderr)
     return measurements
 
 
 def table(theirs: list[Measurement], ours: list[Measurement]) -> str:
-    """The two side by side, in Markdown."""
+    """Return the two side by side, in Markdown."""
     lines = [
-        "| clients | picture | | answers | requests/s | p50 ms | p95 ms | |",
+        "| clients | image | | answers | requests/s | p50 ms | p95 ms | |",
         "|---:|---|---|---:|---:|---:|---:|---|",
     ]
     for (clients, visualize), peer, own in zip(CASES, theirs, ours, strict=True):

@@ -34,9 +34,9 @@ class Measurement:
     p95: float
 
 
-def request_body(photo: Path, *, visualize: bool) -> bytes:
-    """What both services are asked."""
-    image = base64.b64encode(photo.read_bytes()).decode("ascii")
+def request_body(input_image: Path, *, visualize: bool) -> bytes:
+    """Return what both services are asked."""
+    image = base64.b64encode(input_image.read_bytes()).decode("ascii")
     return json.dumps({"image": image, "visualize": visualize}).encode()
 
 
@@ -47,7 +47,7 @@ class Client:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=_PATIENCE)
 
     def ask(self, body: bytes) -> bytes:
-        """The answer, which must be a good one."""
+        """Return the answer, which must be a good one."""
         self._connection.request("POST", PATH, body, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
         content = response.read()
@@ -57,7 +57,7 @@ class Client:
 
 
 def instances_of(url: str, body: bytes) -> list[dict[str, Any]]:
-    """The instances in the answer to one request."""
+    """Return the instances in the answer to one request."""
     found: list[dict[str, Any]] = json.loads(Client(url).ask(body))["result"]["instances"]
     return found
 

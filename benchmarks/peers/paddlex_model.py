@@ -13,7 +13,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parent.parent))
 from turns import take_turns
 
-# With oneDNN, its default, Paddle 3.3.1 fails at the first photo for PP-YOLOE_seg-S and others, and PaddleX itself
+# With oneDNN, its default, Paddle 3.3.1 fails at the first image for PP-YOLOE_seg-S and others, and PaddleX itself
 # leaves it out for the rest.
 os.environ |= {"PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT": "False", "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True"}
 
@@ -23,15 +23,15 @@ def main() -> None:
     import yaml
     from paddlex import create_model  # type: ignore[import-not-found]
 
-    folder, photo, size = sys.argv[1:]
-    name = yaml.safe_load((Path(folder) / "inference.yml").read_text())["Global"]["model_name"]
+    folder, input_image, size = sys.argv[1:]
+    name = yaml.safe_load((Path(folder) / "inference.yml").read_text(encoding="utf-8"))["Global"]["model_name"]
     model = create_model(name, model_dir=folder, device="cpu")
 
     def run(image: Any) -> int:
         (result,) = model.predict(image, threshold=0.5)
         return len(result["boxes"])
 
-    take_turns(run, photo, size)
+    take_turns(run, input_image, size)
 
 
 if __name__ == "__main__":

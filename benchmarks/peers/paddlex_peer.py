@@ -27,14 +27,14 @@ SETTINGS = {
 
 
 def create_environment(folder: Path) -> Path:
-    """A virtual environment with PaddleX, made once; gives its `bin`."""
+    """Return the `bin` of a virtual environment with PaddleX, made once."""
     stamp, wanted = folder / ".installed", f"{PADDLEX} {PADDLE}"
-    if not stamp.exists() or stamp.read_text() != wanted:
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         print(f"installing {wanted} into {folder}", file=sys.stderr)
         venv.create(folder, with_pip=True)
-        install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", PADDLEX, PADDLE]
+        install: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", PADDLEX, PADDLE]
         subprocess.run(install, check=True, stdout=sys.stderr)
-        stamp.write_text(wanted)
+        stamp.write_text(wanted, encoding="utf-8")
     return folder / "bin"
 
 
@@ -48,14 +48,21 @@ def serve_paddlex(binaries: Path, model: Path, scratch: Path, settings: Mapping[
         scratch: for the pipeline file, PaddleX's cache and its log.
         settings: environment variables that go before `SETTINGS`.
     """
-    name = yaml.safe_load((model / "inference.yml").read_text())["Global"]["model_name"]
+    name = yaml.safe_load((model / "inference.yml").read_text(encoding="utf-8"))["Global"]["model_name"]
     module = {"module_name": "instance_segmentation", "model_name": name, "model_dir": str(model.resolve())}
     pipeline = {"pipeline_name": "instance_segmentation", "SubModules": {"InstanceSegmentation": module}}
     module |= {"batch_size": 1, "threshold": 0.5}
-    (scratch / "pipeline.yaml").write_text(yaml.safe_dump(pipeline))
+    (scratch / "pipeline.yaml").write_text(yaml.safe_dump(pipeline), encoding="utf-8")
 
     port = free_port()
-    command = [binaries / "paddlex", "--serve", "--pipeline", scratch / "pipeline.yaml", "--device", "cpu"]
+    command: list[str | Path] = [
+        binaries / "paddlex",
+        "--serve",
+        "--pipeline",
+        scratch / "pipeline.yaml",
+        "--device",
+        "cpu",
+    ]
     environment = {**os.environ, **SETTINGS, "PADDLE_PDX_CACHE_HOME": str(scratch / "cache"), **settings}
     log = scratch / "paddlex.log"
     with log.open("wb") as output:
