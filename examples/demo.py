@@ -1,4 +1,4 @@
-"""The whole way once: a Paddle folder in, a served model, a photo's instances out."""
+"""The whole way once: a Paddle folder in, a served model, an image's instances out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEMO = Path(__file__).parent.parent / "demo"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Convert a model, serve it, and segment a photo.")
+    parser = argparse.ArgumentParser(description="Convert a model, serve it, and segment an image.")
     parser.add_argument("--model", type=Path, default=DEMO / "model", help="a Paddle inference folder")
     parser.add_argument("--photo", type=Path, nargs="+", default=sorted((DEMO / "photos").glob("*.jpg")))
     parser.add_argument("--output", type=Path, default=Path("output"))
@@ -32,8 +32,8 @@ def main() -> None:
                 saved.append((result.save_to_img(arguments.output), result.save_to_json(arguments.output)))
         print("4. the server is stopped")
 
-    for picture, document in saved:
-        print(f"   {picture} and {document}")
+    for image, document in saved:
+        print(f"   {image} and {document}")
 
 
 if __name__ == "__main__":

@@ -1,29 +1,56 @@
-"""What the tests share: real models and photos where they exist, the demo model everywhere."""
+"""What the tests share: real models and images where they exist, the demo model everywhere."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import markers
+from tests.models.make_models import make
+
 if TYPE_CHECKING:
-    from maskserve_tools.serving import Server
+    from maskserve_tools.embedded import Server
 
 # A program that was started in the background ignores Ctrl-C, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What the tests compile is not kept among what this user has compiled.
+os.environ.setdefault("MASKSERVE_COMPILED_CACHE", str(Path(tempfile.gettempdir(), f"maskserve-tests-{os.getuid()}")))
+
 ROOT = Path(__file__).parent.parent
+_watch = markers.Watch()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by what it needs."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            markers.mark(item)
+
+
+def pytest_runtest_setup() -> None:
+    """Forget what an earlier test did that was skipped, or failed."""
+    _watch.forget()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test that does what its markers do not say; what its fixtures did counts, too."""
+    yield
+    _watch.check(item)
+
+
 DEMO = "people"
 
 
 def _shared() -> Path | None:
-    """The folder with real-architecture models and photos, which is not part of the repository."""
+    """The folder with real-architecture models and images, which is not part of the repository."""
     folder = Path(os.environ.get("MASKSERVE_SHARED", ROOT.parent / "shared"))
     return folder if folder.is_dir() else None
 
@@ -33,7 +60,7 @@ def shared() -> Path:
     """The shared data; the test is skipped where it is not there."""
     folder = _shared()
     if folder is None:
-        pytest.skip("the real-architecture models and photos (MASKSERVE_SHARED) are not on this machine")
+        pytest.skip("the real-architecture models and images (MASKSERVE_SHARED) are not on this machine")
     return folder
 
 
@@ -44,16 +71,15 @@ def paddle_model(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
 
     def unpack(name: str) -> Path:
         if not (unpacked / name).exists():
-            script = shared / "models" / "make_models.py"
-            subprocess.run([sys.executable, str(script), str(unpacked), name], check=True, capture_output=True)
+            make(shared / "models" / name, unpacked / name)
         return unpacked / name
 
     return unpack
 
 
 @pytest.fixture(scope="session")
-def photos(shared: Path) -> list[Path]:
-    """Everyday photos of different sizes."""
+def images(shared: Path) -> list[Path]:
+    """Everyday images of different sizes."""
     return sorted((shared / "data" / "photos").glob("*.jpg"))
 
 
@@ -82,17 +108,17 @@ def server(demo_repository: Path) -> Iterator[Server]:
     pytest.importorskip("pytriton", reason="the embedded server needs nvidia-pytriton", exc_type=ImportError)
     from maskserve_tools import serve
 
-    with serve(demo_repository) as running:
+    with serve(demo_repository, restart=False) as running:  # its looks would be counted as requests
         yield running
 
 
 @pytest.fixture(scope="session")
 def two_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photo with two people, side by side, for the demo model: a single instance would hide a wrong order."""
+    """An image with two people, side by side, for the demo model: a single instance would hide a wrong order."""
     import cv2
     import numpy as np
 
-    photos = [cv2.imread(str(ROOT / "demo" / "photos" / f"{name}.jpg")) for name in ("astronaut", "grace_hopper")]
+    images = [cv2.imread(str(ROOT / "demo" / "photos" / f"{name}.jpg")) for name in ("astronaut", "grace_hopper")]
     path = tmp_path_factory.mktemp("photo") / "two_people.jpg"
-    cv2.imwrite(str(path), np.hstack([cv2.resize(photo, (400, 480)) for photo in photos]))
+    cv2.imwrite(str(path), np.hstack([cv2.resize(image, (400, 480)) for image in images]))
     return path

@@ -33,7 +33,7 @@ def overlap(one: Tensor, two: Tensor) -> Tensor:
 
 
 def inside(points: Tensor, boxes: Tensor) -> Tensor:
-    """Which points [L, 2] lie in which boxes [n, 4]: [n, L]."""
+    """Return which points [L, 2] lie in which boxes [n, 4]: [n, L]."""
     after = points[None] > boxes[:, None, :2]
     before = points[None] < boxes[:, None, 2:]
     return (after & before).all(-1)

@@ -73,7 +73,7 @@ def _flipped(rng: Generator, image: np.ndarray, ids: np.ndarray) -> tuple[np.nda
 
 
 def _lay(rng: Generator, photo: Photo, width: int, height: int) -> tuple[np.ndarray, np.ndarray, set[int]]:
-    """A random part of one photo: pixels, ids and the ids that are mostly out of view."""
+    """Return a random part of one photo: pixels, ids and the ids that are mostly out of view."""
     image, ids = _flipped(rng, photo.image, photo.ids)
     if ids.any() and rng.random() < PORTRAIT:
         matrix = _portrait(rng, ids, width, height)
@@ -106,7 +106,7 @@ def _mosaic(rng: Generator, photos: list[Photo], size: int) -> View:
 
 
 def _cut_out(rng: Generator, photo: Photo) -> tuple[np.ndarray, np.ndarray] | None:
-    """A random person of a photo: pixels and mask (0..255) of the box around it."""
+    """Return a random person of a photo: pixels and mask (0..255) of the box around it."""
     people = photo.people
     if not people:
         return None
@@ -160,7 +160,7 @@ def _colours(rng: Generator, image: np.ndarray) -> np.ndarray:
 
 
 def random_view(rng: Generator, photos: list[Photo], photo: Photo, size: int) -> View:
-    """One training view of `photo`; `photos` lend their people, and themselves for mosaics."""
+    """Return one training view of `photo`; `photos` lend their people, and themselves for mosaics."""
     if rng.random() < MOSAIC:
         view = _mosaic(rng, [photo, *(photos[int(i)] for i in rng.integers(len(photos), size=3))], size)
     else:

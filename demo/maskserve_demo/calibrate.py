@@ -25,7 +25,7 @@ ROUNDS = 50
 
 
 def right_rows(masks: np.ndarray, photo: Photo) -> np.ndarray:
-    """Which masks [N, H, W], best first, find a person that no better one has found."""
+    """Return which masks [N, H, W], best first, find a person that no better one has found."""
     people = [photo.ids == person for person in photo.people]
     free = set(range(len(people)))
     right = np.zeros(len(masks), bool)
@@ -72,7 +72,7 @@ def main() -> None:
         right.append(right_rows(masks[kept], photo))
     score = np.concatenate(scores)
     scale, shift = fit(np.log(score / (1 - score)), np.concatenate(right))
-    arguments.out.write_text(json.dumps({"scale": round(scale, 4), "shift": round(shift, 4)}) + "\n")
+    arguments.out.write_text(json.dumps({"scale": round(scale, 4), "shift": round(shift, 4)}) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

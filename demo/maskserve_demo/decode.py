@@ -155,7 +155,7 @@ class Decoder(nn.Layer):  # type: ignore[misc]
         return logits + (mean.flatten(2) - logits) * share
 
     def forward(self, scores: Tensor, distances: Tensor, kernels: Tensor, features: Tensor) -> list[Tensor]:
-        """The head's outputs and the mask features to scores, boxes and mask logits of PEOPLE rows."""
+        """Return the head's outputs and the mask features to scores, boxes and mask logits of PEOPLE rows."""
         probability = functional.sigmoid(scores * self.scale + self.shift).squeeze(-1)
         best, index = paddle.topk(probability, CANDIDATES, axis=-1)
         boxes, kernels = gather_rows([self.boxes(distances), kernels], index, CANDIDATES)

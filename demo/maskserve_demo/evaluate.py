@@ -61,7 +61,7 @@ def _encoded(mask: np.ndarray) -> dict[str, Any]:
 
 
 def ground_truth(photos: list[Photo]) -> COCO:
-    """The photos' people as a COCO data set."""
+    """Return the photos' people as a COCO data set."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, photo in enumerate(photos, 1):
@@ -87,7 +87,7 @@ def ground_truth(photos: list[Photo]) -> COCO:
 
 
 def detections(predictor: Predictor, photos: list[Photo]) -> list[dict[str, Any]]:
-    """All rows of all photos in COCO's result format."""
+    """Return all rows of all photos in COCO's result format."""
     results = []
     for number, photo in enumerate(track(photos, "predicting"), 1):
         rows, masks = predictor(photo.image)

@@ -52,7 +52,7 @@ label_list:
 
 
 def load_network(weights: Path) -> PeopleNet:
-    """The Paddle network with a checkpoint's averaged weights."""
+    """Return the Paddle network with a checkpoint's averaged weights."""
     checkpoint = torch.load(weights, map_location="cpu", weights_only=True)
     network = PeopleNet()
     transfer(checkpoint["average"], network)
@@ -71,7 +71,7 @@ def export(network: PeopleNet, folder: Path, scale: float = 1.0, shift: float = 
         paddle.static.InputSpec([None, 2], "float32", name="scale_factor"),
     ]
     paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), str(folder / "inference"))
-    (folder / "inference.yml").write_text(_INFERENCE_YML)
+    (folder / "inference.yml").write_text(_INFERENCE_YML, encoding="utf-8")
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="inference folder to write")
     parser.add_argument("--calibration", type=Path, help="file written by maskserve_demo.calibrate")
     arguments = parser.parse_args()
-    calibration = json.loads(arguments.calibration.read_text()) if arguments.calibration else {}
+    calibration = json.loads(arguments.calibration.read_text(encoding="utf-8")) if arguments.calibration else {}
     export(load_network(arguments.weights), arguments.out, **calibration)
 
 

@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--overlay", type=Path, help="also write pictures with the masks' edges into this folder")
     arguments = parser.parse_args()
-    for name, drawn in json.loads((PHOTOS / "outlines.json").read_text()).items():
+    for name, drawn in json.loads((PHOTOS / "outlines.json").read_text(encoding="utf-8")).items():
         image = cv2.imread(str(PHOTOS / f"{name}.jpg"))
         mask = person_mask(image, drawn["person"], drawn["band"])
         cv2.imwrite(str(PHOTOS / f"{name}.mask.png"), mask)

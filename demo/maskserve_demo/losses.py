@@ -33,7 +33,7 @@ class Losses:
         return self.score + BOX_WEIGHT * self.box + MASK_WEIGHT * self.mask + DICE_WEIGHT * self.dice
 
     def values(self) -> dict[str, float]:
-        """The parts as numbers."""
+        """Return the parts as numbers."""
         return {name: float(getattr(self, name)) for name in ("score", "box", "mask", "dice")}
 
 
@@ -122,7 +122,7 @@ def _pick(assignments: list[Assignment], generator: torch.Generator) -> Tensor:
 
 
 def batch_losses(outputs: tuple[Tensor, Tensor, Tensor, Tensor], batch: Batch, generator: torch.Generator) -> Losses:
-    """All losses of one batch; `outputs` are the network's."""
+    """Return all losses of one batch; `outputs` are the network's."""
     scores, distances, kernels, features = (output.float() for output in outputs)
     scores = scores[..., 0]
     centres, units = locations(batch.images.shape[-1])

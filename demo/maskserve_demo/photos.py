@@ -28,7 +28,7 @@ class Photo:
 
 def held_out(dataset: str) -> set[str]:
     """Names (without extension) of the photos of `dataset` that training must not see."""
-    return set((SPLITS / f"{dataset}-held-out.txt").read_text().split())
+    return set((SPLITS / f"{dataset}-held-out.txt").read_text(encoding="utf-8").split())
 
 
 def _read_rgb(path: Path) -> np.ndarray:
@@ -39,7 +39,7 @@ def _read_rgb(path: Path) -> np.ndarray:
 
 
 def read_pennfudan(folder: Path) -> list[Photo]:
-    """All photos of `folder/images` with their masks in `folder/masks`."""
+    """Return all photos of `folder/images` with their masks in `folder/masks`."""
     photos = []
     for path in sorted((folder / "images").glob("*.jpg")):
         ids = cv2.imread(str(folder / "masks" / f"{path.stem}_mask.png"), cv2.IMREAD_UNCHANGED)
@@ -52,7 +52,7 @@ def read_pennfudan(folder: Path) -> list[Photo]:
 def polygons_of_people(label: Path, width: int, height: int) -> list[np.ndarray]:
     """Polygons [n, 2] in pixels of the people in a label file (class id, then x y pairs as fractions)."""
     polygons = []
-    for line in label.read_text().splitlines():
+    for line in label.read_text(encoding="utf-8").splitlines():
         fields = line.split()
         if not fields or int(fields[0]) != PERSON:
             continue
@@ -62,7 +62,7 @@ def polygons_of_people(label: Path, width: int, height: int) -> list[np.ndarray]
 
 
 def read_coco128(folder: Path) -> list[Photo]:
-    """The photos that have a label file (the others are unlabelled, not empty). Small people lie on top of large."""
+    """Return the images that have a label file (the others are unlabelled, not empty), small people on top."""
     photos = []
     for path in sorted(folder.glob("*.jpg")):
         label = folder / "labels" / f"{path.stem}.txt"

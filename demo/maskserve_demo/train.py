@@ -116,7 +116,7 @@ class Trainer:
                 mean.copy_(value)
 
     def learn(self, batch: Batch) -> Losses:
-        """One step."""
+        """Return one step."""
         rate = self.plan.rate_at(self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
@@ -138,7 +138,7 @@ def _open_log(path: Path, first: int) -> list[dict[str, str]]:
     """Rows already logged, without those that a resumed run will write again."""
     if not path.exists():
         return []
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         return [row for row in csv.DictReader(file) if int(row["step"]) < first]
 
 
@@ -149,7 +149,7 @@ def run(trainer: Trainer, views: Views) -> None:
     logged = _open_log(log_path, trainer.step)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with (
-        log_path.open("w", newline="") as file,
+        log_path.open("w", newline="", encoding="utf-8") as file,
         Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress,
     ):
         writer = csv.DictWriter(file, ["step", "rate", "score", "box", "mask", "dice"])

@@ -58,13 +58,13 @@ def test_losses_vanish_for_right_answers(torch: ModuleType) -> None:
 def test_views_are_the_same_for_the_same_seed_and_step(torch: ModuleType) -> None:
     import numpy as np
     from maskserve_demo.batches import Views
-    from maskserve_demo.photos import Photo
+    from maskserve_demo.images import ListedImage
 
     rng = np.random.default_rng(0)
     ids = np.zeros((120, 90), np.uint8)
     ids[20:100, 30:60] = 1
-    somebody = Photo("somebody", rng.integers(0, 255, (120, 90, 3), np.uint8), ids)
-    nobody = Photo("nobody", somebody.image, np.zeros_like(ids))
+    somebody = ListedImage("somebody", rng.integers(0, 255, (120, 90, 3), np.uint8), ids)
+    nobody = ListedImage("nobody", somebody.image, np.zeros_like(ids))
     one, two = (Views([somebody], [somebody, nobody], seed, 10, 2)[3] for seed in (7, 7))
     other = Views([somebody], [somebody, nobody], 8, 10, 2)[3]
     assert torch.equal(one.images, two.images)

@@ -1,4 +1,4 @@
-"""The shipped model on photos it has never seen, against masks that were not made by it."""
+"""The shipped model on images it has never seen, against masks that were not made by it."""
 
 from __future__ import annotations
 

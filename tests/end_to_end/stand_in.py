@@ -18,8 +18,9 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Load the core."""
         directory = Path(args["model_repository"]) / args["model_version"]
-        self._batches = json.loads(args["model_config"])["max_batch_size"] > 0
-        self._seen = directory / "seen.txt"
+        config = json.loads(args["model_config"])
+        self._batches = config["max_batch_size"] > 0
+        self._seen = Path(config["parameters"]["seen"]["string_value"])
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(str(directory / "model.onnx"), options)
@@ -29,7 +30,7 @@ class TritonPythonModel:
         arrays = [{tensor.name(): tensor.as_numpy() for tensor in request.inputs()} for request in requests]
         assert all(len(array) == 1 for feeds in arrays for array in feeds.values())
         if any(feeds["image"].any() for feeds in arrays):  # a black image is the warm-up
-            with self._seen.open("a") as file:
+            with self._seen.open("a", encoding="utf-8") as file:
                 file.write(f"{len(requests)}\n")
             time.sleep(0.2)  # meanwhile others queue up
         if not self._batches:

@@ -17,22 +17,24 @@ from maskserve import AsyncPipeline, create_pipeline
 from maskserve.exports import save_coco
 from maskserve.pipeline import Pipeline
 from maskserve_tools.cli import main
-from tests.end_to_end.conftest import DEMO
+from tests.end_to_end.conftest import WAYS, Where
 
 if TYPE_CHECKING:
-    from maskserve_tools.serving import Server
+    pass
 
 SIZE = (120, 160)
 
 
-@pytest.fixture(scope="module", params=["grpc", "http"])
-def url(request: pytest.FixtureRequest, server: Server) -> str:
-    return server.grpc_url if request.param == "grpc" else server.http_url
+@pytest.fixture(scope="module", params=WAYS)
+def place(request: pytest.FixtureRequest, where: Where) -> tuple[str, str | None]:
+    """The model and the URL of a pipeline."""
+    return where(request.param)
 
 
 @pytest.fixture(scope="module")
-def pipeline(url: str) -> Iterator[Pipeline]:
-    with create_pipeline(DEMO, url=url, threshold=0.0) as opened:
+def pipeline(place: tuple[str, str | None]) -> Iterator[Pipeline]:
+    model, url = place
+    with create_pipeline(model, url=url, threshold=0.0) as opened:
         yield opened
 
 
@@ -44,7 +46,7 @@ def pixels() -> np.ndarray[Any, Any]:
 
 @pytest.fixture
 def album(tmp_path: Path, pixels: np.ndarray[Any, Any]) -> Path:
-    """The same picture three times, once in a subfolder."""
+    """The same image three times, once in a subfolder."""
     (tmp_path / "album" / "sub").mkdir(parents=True)
     for name in ("b.png", "a.BMP", "sub/c.tiff"):
         assert cv2.imwrite(str(tmp_path / "album" / name), pixels)
@@ -94,23 +96,31 @@ def test_results_are_saved(pipeline: Pipeline, album: Path, tmp_path: Path) -> N
     assert cv2.imread(str(tmp_path / "out" / "b.png")).shape == (*SIZE, 3)
 
 
+IDS = {"c.tiff": 5, "a.BMP": 7, "b.png": 6}
+
+
 def test_a_directory_becomes_a_coco_results_file(pipeline: Pipeline, album: Path, tmp_path: Path) -> None:
-    entries = json.loads(save_coco(pipeline.predict(album), tmp_path / "coco.json").read_text())
-    assert {entry["image_id"] for entry in entries} == {0, 1, 2}
+    entries = json.loads(save_coco(pipeline.predict(album), tmp_path / "coco.json", images=IDS).read_text())
+    assert {entry["image_id"] for entry in entries} == set(IDS.values())
     assert all(entry["segmentation"]["size"] == list(SIZE) for entry in entries)
 
 
-def test_the_asynchronous_pipeline(url: str, album: Path) -> None:
+def test_the_asynchronous_pipeline(place: tuple[str, str | None], album: Path) -> None:
+    model, url = place
+
     async def run() -> list[str]:
-        async with AsyncPipeline(create_pipeline(DEMO, url=url)) as pipeline:
+        async with AsyncPipeline(create_pipeline(model, url=url)) as pipeline:
             return [Path(result["input_path"]).name async for result in pipeline.predict(album)]
 
     assert asyncio.run(run()) == ["a.BMP", "b.png", "c.tiff"]
 
 
-def test_the_command(url: str, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["predict", "--pipeline", DEMO, "--url", url, "--input", str(album), str(tmp_path / "nowhere.jpg")]
-    assert main([*arguments, "--save_path", str(tmp_path / "out")]) == 1
+def test_the_command(
+    place: tuple[str, str | None], album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, url = place
+    arguments = ["predict", "--pipeline", model, "--input", str(album), str(tmp_path / "nowhere.jpg")]
+    assert main([*arguments, *(["--url", url] if url else []), "--save_path", str(tmp_path / "out")]) == 1
     out, err = capsys.readouterr()
     assert out.count("'input_path'") == 3
     assert "no such file" in err

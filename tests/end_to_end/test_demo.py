@@ -1,4 +1,4 @@
-"""The demo model on the demo photos, through a real server."""
+"""The demo model on the demo images, through a real server."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from maskserve import create_pipeline
 from tests.end_to_end.conftest import DEMO
 
 if TYPE_CHECKING:
-    from maskserve_tools.serving import Server
+    from maskserve_tools.embedded import Server
 
 
 @pytest.mark.parametrize("model", [DEMO, f"{DEMO}-single"])
-@pytest.mark.parametrize("photo", ["astronaut", "camera", "grace_hopper"])
-def test_the_person_is_found_and_outlined(photo: str, model: str, server: Server, demo_model: Path) -> None:
-    path = demo_model.parent / "photos" / f"{photo}.jpg"
+@pytest.mark.parametrize("image", ["astronaut", "camera", "grace_hopper"])
+def test_the_person_is_found_and_outlined(image: str, model: str, server: Server, demo_model: Path) -> None:
+    path = demo_model.parent / "photos" / f"{image}.jpg"
     with create_pipeline(model, url=server.grpc_url) as pipeline:
         (result,) = pipeline.predict(path)
     assert [instance.label for instance in result.instances] == ["person"]

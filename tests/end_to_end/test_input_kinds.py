@@ -12,11 +12,11 @@ from PIL import Image
 from maskserve import create_pipeline
 from maskserve.errors import UnsupportedFormat
 from maskserve.pipeline import Pipeline
-from tests.end_to_end.conftest import DEMO
+from tests.end_to_end.conftest import WAYS, Where
 from tests.input_kinds import KINDS, Kind, Place, make_place, source_of, taken, website
 
 if TYPE_CHECKING:
-    from maskserve_tools.serving import Server
+    pass
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(folder, url)
 
 
-@pytest.fixture(scope="module", params=["grpc", "http"])
-def pipeline(request: pytest.FixtureRequest, server: Server) -> Iterator[Pipeline]:
-    url = server.grpc_url if request.param == "grpc" else server.http_url
-    with create_pipeline(DEMO, url=url, generation="3.x") as opened:
+@pytest.fixture(scope="module", params=WAYS)
+def pipeline(request: pytest.FixtureRequest, where: Where) -> Iterator[Pipeline]:
+    model, url = where(request.param)
+    with create_pipeline(model, url=url, generation="3.x") as opened:
         yield opened
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from maskserve._local import ENTRY_POINTS
-from maskserve_tools.local import start
+from maskserve.transport.local import ENTRY_POINTS
+from maskserve_tools.local import open_here, start
 
 TUTORIAL = """
 import sys
 from maskserve import create_pipeline
 
-pipeline = create_pipeline(pipeline=sys.argv[1])
+pipeline = create_pipeline(pipeline=sys.argv[1], server=True)
 print(pipeline.url, flush=True)
 
 output = pipeline.predict(sys.argv[2])
@@ -54,7 +54,8 @@ class Desk:
         information = path / "site" / "maskserve-0.dist-info"
         information.mkdir(parents=True)
         (information / "METADATA").write_text("Name: maskserve\nVersion: 0\n")
-        (information / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\nx = {start.__module__}:{start.__name__}\n")
+        starters = f"server = {start.__module__}:start\nprocess = {open_here.__module__}:open_here\n"
+        (information / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\n{starters}")
         search = [str(path / "site"), *(entry for entry in sys.path if entry)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search), "MASKSERVE_CACHE": str(path / "cache")}
         environment.pop("MASKSERVE_URL", None)

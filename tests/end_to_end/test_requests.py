@@ -25,16 +25,16 @@ from maskserve.errors import (
     UnsupportedFormat,
 )
 from maskserve.pipeline import Pipeline
-from tests.end_to_end.conftest import DEMO
+from tests.end_to_end.conftest import DEMO, WAYS, Where
 
 if TYPE_CHECKING:
-    from maskserve_tools.serving import Server
+    from maskserve_tools.embedded import Server
 
 
-@pytest.fixture(scope="module", params=[(p, m) for p in ("grpc", "http") for m in (DEMO, f"{DEMO}-single")], ids=str)
-def pipeline(request: pytest.FixtureRequest, server: Server) -> Iterator[Pipeline]:
-    protocol, model = request.param
-    with create_pipeline(model, url=server.grpc_url if protocol == "grpc" else server.http_url) as opened:
+@pytest.fixture(scope="module", params=[(p, m) for p in WAYS for m in (DEMO, f"{DEMO}-single")], ids=str)
+def pipeline(request: pytest.FixtureRequest, where: Where) -> Iterator[Pipeline]:
+    model, url = where(*request.param)
+    with create_pipeline(model, url=url) as opened:
         yield opened
 
 
@@ -90,13 +90,13 @@ def test_other_kinds_of_pictures_are_read_as_cv2_reads_them(kind: str, pipeline:
 
 
 def test_the_threshold_and_the_classes_of_a_request_are_kept(pipeline: Pipeline) -> None:
-    picture = _gradient(300, 427)
-    (everything,) = pipeline.predict(picture, threshold=0.0)
+    image = _gradient(300, 427)
+    (everything,) = pipeline.predict(image, threshold=0.0)
     middle = float(np.median(everything.scores))
-    (half,) = pipeline.predict(picture, threshold=middle)
+    (half,) = pipeline.predict(image, threshold=middle)
     assert 0 < len(half.instances) < len(everything.instances)
     assert (half.scores > middle).all()
-    (none,) = pipeline.predict(picture, threshold=0.0, class_ids=[])
+    (none,) = pipeline.predict(image, threshold=0.0, class_ids=[])
     assert len(none.instances) == 0
 
 
@@ -111,13 +111,13 @@ def _png_claiming(width: int, height: int) -> bytes:
 
 
 def _bad(tmp_path: Path) -> dict[str, tuple[bytes, type[InputError], str]]:
-    photo = cv2.imencode(".jpg", _gradient(120, 160))[1].tobytes()
+    image = cv2.imencode(".jpg", _gradient(120, 160))[1].tobytes()
     gif = tmp_path / "a.gif"
     Image.fromarray(_gradient(8, 8)).save(gif)
     return {
-        "truncated": (photo[: len(photo) // 2], InvalidImage, "truncated"),
+        "truncated": (image[: len(image) // 2], InvalidImage, "truncated"),
         "empty": (b"", InvalidImage, "empty"),
-        "text": (b"hello, this is not a picture", InvalidImage, "not an image"),
+        "text": (b"hello, this is not an image", InvalidImage, "not an image"),
         "gif": (gif.read_bytes(), UnsupportedFormat, "GIF"),
         "bomb": (_png_claiming(20000, 20000), ImageTooLarge, "20000x20000"),
     }

@@ -1,4 +1,4 @@
-"""Large pictures in shared memory, against a real server: the same results, and nothing left behind."""
+"""Large images in shared memory, against a real server: the same results, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ import numpy as np
 import pytest
 
 from maskserve import create_pipeline
-from maskserve._connect import open_transport
-from maskserve._endpoint import parse_url
-from maskserve._shared_memory import FOLDER, SharedMemoryTransport
-from maskserve._wire import ImageRequest
 from maskserve.errors import InvalidImage
+from maskserve.transport.connect import open_transport
+from maskserve.transport.endpoint import parse_url
+from maskserve.transport.shared_memory import FOLDER, SharedMemoryTransport
+from maskserve.transport.wire import ImageRequest
 from tests.end_to_end.conftest import DEMO
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from maskserve_tools.serving import Server
+    from maskserve_tools.embedded import Server
 
 SIZE = (2100, 2100)
 
@@ -55,17 +56,17 @@ def url(request: pytest.FixtureRequest, server: Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def photo() -> np.ndarray[Any, Any]:
-    """A photo with a person, enlarged."""
+def image() -> np.ndarray[Any, Any]:
+    """An image with a person, enlarged."""
     path = Path(__file__).parents[2] / "demo" / "photos" / "astronaut.jpg"
     return cv2.resize(cv2.imread(str(path)), SIZE)
 
 
-def test_the_same_results_with_and_without(url: str, server: Server, photo: np.ndarray[Any, Any]) -> None:
+def test_the_same_results_with_and_without(url: str, server: Server, image: np.ndarray[Any, Any]) -> None:
     results = []
     for shared in (False, True):
         with create_pipeline(DEMO, url=url, shared_memory=shared, threshold=0.1) as pipeline:
-            results.append(list(pipeline.predict([photo, photo[::-1], photo])))
+            results.append(list(pipeline.predict([image, image[::-1], image])))
     for sent, handed_over in zip(*results, strict=True):
         assert sent["boxes"] == handed_over["boxes"]
         assert sent.instances.masks == handed_over.instances.masks
@@ -92,16 +93,17 @@ ENDLESS = """
 import itertools, sys
 import numpy as np
 from maskserve import create_pipeline
-picture = np.zeros((2100, 2100, 3), np.uint8)
-for result in create_pipeline(sys.argv[1], url=sys.argv[2]).predict(itertools.repeat(picture)):
+image = np.zeros((2100, 2100, 3), np.uint8)
+for result in create_pipeline(sys.argv[1], url=sys.argv[2]).predict(itertools.repeat(image)):
     print("one", flush=True)
 """
 
 KILLED = """
 import os, signal, sys, threading
 import numpy as np
-from maskserve import _grpc, _http, create_pipeline
-for kind in (_grpc.GrpcTransport, _http.HttpTransport):
+from maskserve import create_pipeline
+from maskserve.transport import grpc, http
+for kind in (grpc.GrpcTransport, http.HttpTransport):
     def infer(self, model, request, region, infer=kind.infer):
         threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGKILL)).start()
         return infer(self, "nowhere" if region is None else model, request, region)
@@ -134,5 +136,9 @@ def test_no_name_stays_after_a_kill(url: str, server: Server) -> None:
         assert process.wait(timeout=60) == -signal.SIGKILL
     assert names(process.pid) == []
     (region,) = mapped(server)
-    while mapped(server):  # refused as long as the request is under way
+
+    def unregistered() -> bool:  # refused as long as the request is under way
         ask(server, "POST", f"region/{region}/unregister")
+        return not mapped(server)
+
+    wait_until(unregistered, "the region is unregistered")

@@ -11,34 +11,34 @@ import pytest
 
 from maskserve.errors import ToolError
 from maskserve_tools import cli
-from maskserve_tools.verifying.verification import check_source
+from maskserve_tools.verify.verification import check_source
 from tests.end_to_end.conftest import DEMO
 
 if TYPE_CHECKING:
-    from maskserve_tools.serving import Server
+    from maskserve_tools.embedded import Server
 
 
 @pytest.fixture
-def photo(demo_model: Path) -> Path:
+def image(demo_model: Path) -> Path:
     return demo_model.parent / "photos" / "astronaut.jpg"
 
 
 def test_a_conversion_is_proved_equal(
-    server: Server, demo_model: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, demo_model: Path, image: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["verify", DEMO, "--source", str(demo_model), "--photos", str(photo), "--url", server.http_url]
+    command = ["verify", DEMO, "--source", str(demo_model), "--photos", str(image), "--url", server.http_url]
     assert cli.main([*command, "--threshold", "0.05"]) == 0
     assert "1 of 1 answers equal" in capsys.readouterr().out
 
 
 def test_another_model_is_proved_different(
-    server: Server, demo_model: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: Server, demo_model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = Path(shutil.copytree(demo_model, tmp_path / "other"))
     settings = (other / "inference.yml").read_text()
     assert "interp: 2" in settings
     (other / "inference.yml").write_text(settings.replace("interp: 2", "interp: 0"))
-    command = ["verify", DEMO, "--source", str(other), "--photos", str(photo), "--url", server.grpc_url]
+    command = ["verify", DEMO, "--source", str(other), "--photos", str(image), "--url", server.grpc_url]
     assert cli.main([*command, "--threshold", "0.05", "--ties"]) == 1
     said = capsys.readouterr().out
     assert "DIFFERENT" in said
@@ -58,4 +58,4 @@ def test_the_folder_must_be_the_one_that_was_converted(demo_repository: Path, de
 def test_no_photos_are_an_error(demo_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["verify", DEMO, "--source", str(demo_model), "--photos", str(tmp_path), "--url", "http://localhost:1"]
     assert cli.main(command) == 1
-    assert "no photos" in capsys.readouterr().err
+    assert "no images" in capsys.readouterr().err
