@@ -134,7 +134,8 @@ def test_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_damaged_package_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "uvicorn").mkdir()
     (tmp_path / "uvicorn" / "__init__.py").write_text("import no_such_part\n")
-    line = [sys.executable, "-m", "maskserve", "gateway", "--url", "grpc://127.0.0.1:9", "--model", "x"]
+    # Port 0: the suite's own gateway may listen on the default one.
+    line = [sys.executable, "-m", "maskserve", "gateway", "--url", "grpc://127.0.0.1:9", "--model", "x", "--port", "0"]
     done = subprocess.run(
         line, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)}, cwd=ROOT, check=False, timeout=60
     )
