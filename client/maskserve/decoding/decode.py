@@ -12,6 +12,7 @@ import numpy as np
 from maskserve.decoding import jpeg_pixels
 from maskserve.decoding.formats import bmp, jpeg, png, tiff, webp
 from maskserve.decoding.limits import UNLIMITED, Limits
+from maskserve.decoding.moving import move
 from maskserve.decoding.tiff_check import check_pixels
 from maskserve.errors import ImageTooLarge, InvalidImage, UnsupportedFormat
 from maskserve.inputs.decoding import decode_bgr
@@ -126,10 +127,10 @@ def _jpeg(data: bytes, limits: Limits, allocate: Allocate, least: tuple[int, int
         return jpeg_pixels.decode(data, outline, allocate, least)
     if least is not None and orientation in _ON_THEIR_SIDE:
         least = least[::-1]
-    upright = turned_view(jpeg_pixels.decode(data, outline, least=least), orientation)
-    height, width, channels = upright.shape
+    stored = jpeg_pixels.decode(data, outline, least=least)
+    height, width, channels = turned_view(stored, orientation).shape
     pixels = allocate((height, width, channels))
-    np.copyto(pixels, upright)
+    move(stored, pixels, orientation)
     return pixels
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 DEFAULT_MAX_BYTES = 64 << 20
 DEFAULT_MAX_PIXELS = 100_000_000
 DEFAULT_DECODE_SECONDS = 5.0
-DEFAULT_DECODE_BYTES = 416 << 20
+DEFAULT_DECODE_BYTES = 384 << 20  # with what a decoder has from the start, 500 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Limits:
         max_pixels: that it decodes to.
         decode_seconds: of a processor's time, for decoding one image. Only where decoders are processes of their own,
             as is `decode_bytes`.
-        decode_bytes: of memory that a decoder may take, beside the image's file and its pixels.
+        decode_bytes: of memory that a decoder may take, the pixels among it, beside the image's file.
     """
 
     max_bytes: int = DEFAULT_MAX_BYTES

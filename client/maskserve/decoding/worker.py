@@ -20,9 +20,11 @@ import numpy as np
 from maskserve.decoding.decode import decode
 from maskserve.decoding.limits import Limits
 from maskserve.decoding.messages import ORDER, PACKET_BYTES, PIXELS, READY, REFUSED, SIZE, TAKEN
+from maskserve.decoding.moving import move
 from maskserve.decoding.pixel_memory import KEPT_BYTES, WrittenPixels
 from maskserve.errors import ImageTooLarge, InvalidImage, MaskserveError, to_wire
 from maskserve.inputs.decoding import NO_MEMORY
+from maskserve.inputs.formats import format_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _NAME = b"maskserve-image"
 _COPIES = 3  # of a file: as it came, as a decoder is to see it, and what that keeps
+_BESIDE = 16 << 20  # bytes of the last image's pixels that may stay while a format is decoded that cannot use them
 _LARGE = 32 << 20  # bytes of a file or of pixels after which the allocator is asked to give back what it holds
 
 
@@ -60,6 +63,9 @@ def main(connection: int, file: int, parent: int, seconds: float, memory: int) -
             _lower(resource.RLIMIT_DATA, limit)
             content = os.pread(file, length, 0)
             parent_socket.send(TAKEN)
+            if written.size > _BESIDE and format_of(content) != "JPEG":
+                written.drop()
+            _lower(resource.RLIMIT_DATA, limit - written.size)
             limits, enough = Limits(max_bytes, max_pixels), (least[0], least[1]) if all(least) else None
             _answer(parent_socket, content, limits, written, seconds=seconds, memory=limit, least=enough)
             del content
@@ -128,7 +134,7 @@ def _written(pixels: NDArray[np.uint8], written: WrittenPixels) -> NDArray[np.ui
         return pixels
     height, width, channels = pixels.shape
     memory = written.allocate((height, width, channels))
-    np.copyto(memory, pixels)
+    move(pixels, memory)
     return memory
 
 

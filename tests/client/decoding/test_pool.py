@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from tests.fuzz import run
 
 from maskserve.decoding import decoders
 from maskserve.decoding.decoders import OwnProcess, open_decoder
@@ -257,3 +258,21 @@ def test_an_interpreter_that_does_not_start_is_named(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("maskserve.decoding.interpreter.interpreter", lambda: "/nothing")
     with pytest.raises(ToolError, match="no decoder process can be started"):
         DecoderPool(LIMITS, 2)
+
+
+# Each is the first file of its kind that took a decoder over 500 MB: an image of 72 megapixels, whose pixels were there
+# twice, and a large JPEG whose decoder was counted without what it has from the start.
+@pytest.mark.parametrize("case", [3504306, 3013529, 3010388])
+def test_no_file_takes_over_500_megabytes(case: int) -> None:
+    with open_pool(LIMITS, 1) as pool:
+        run._decode(pool, run.make(case)[1])
+        assert 0 < run._peak(pool) < 500_000_000
+
+
+def test_the_pixels_of_the_last_image_do_not_count_with_the_next() -> None:
+    large = bytes(cv2.imencode(".png", np.zeros((4000, 5000, 3), np.uint8))[1])  # 60 MB, which are kept
+    with open_pool(LIMITS, 1) as pool:
+        assert pool.decode(large).shape == (4000, 5000, 3)
+        alone = run._peak(pool)
+        assert pool.decode(large).shape == (4000, 5000, 3)
+        assert 0 < run._peak(pool) < alone + 20_000_000
