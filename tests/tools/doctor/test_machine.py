@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from maskserve.errors import ToolError
+from maskserve_server.painting.compiled import build, library
 from maskserve_tools.doctor import capacity
 from maskserve_tools.doctor import port_checks as ports
 from maskserve_tools.doctor import python_environment as environment
@@ -110,6 +111,33 @@ def test_the_engine(clinic: Clinic, versions: dict[str, str], level: str, words:
 def test_an_engine_that_is_not_known_is_found(clinic: Clinic) -> None:
     clinic.record("seg.core", engine={"name": "tensorrt"})
     assert only(environment.check_engines(clinic.read())).level is Level.PROBLEM
+
+
+def test_masks_painted_in_numpy_are_found_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(library.SWITCH, raising=False)
+    here = packages(openvino="2026.1.0")
+    monkeypatch.setattr(build, "LIBRARIES", tmp_path)
+    finding = only(environment.check_painting(here))
+    assert finding.level is Level.WARNING
+    assert str(tmp_path / build.name()) in finding.what
+    assert f"python -m {build.__name__}" in finding.fix
+    (tmp_path / build.name()).write_bytes(b"of another system")
+    assert str(tmp_path / build.name()) in only(environment.check_painting(here)).what
+    monkeypatch.setenv(library.SWITCH, "0")
+    finding = only(environment.check_painting(here))
+    assert (finding.level, finding.what) == (Level.WARNING, f"{library.SWITCH} is 0")
+    assert environment.check_painting(packages()) == []  # no model can run in this environment
+
+
+def test_a_library_of_other_sources_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(library.SWITCH, raising=False)
+    if library.why_missing():
+        pytest.skip("no compiled library here")
+    here = packages(onnxruntime="1.20")
+    assert only(environment.check_painting(here)).level is Level.OK
+    monkeypatch.setattr(build, "digest", lambda: 1)
+    finding = only(environment.check_painting(here))
+    assert finding.level is Level.WARNING and "made of other sources" in finding.what
 
 
 def test_a_backend_that_the_embedded_server_does_not_have_is_found(clinic: Clinic) -> None:

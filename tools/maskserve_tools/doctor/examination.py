@@ -48,7 +48,8 @@ def examine_machine(repository: ReadRepository | None, machine: Machine, *, port
     entries = as_started(repository.entries if repository else (), machine.usable_cores)
     findings = [environment.check_python(), environment.check_numpy(), environment.check_opencv()]
     findings.append(environment.check_embedded_server())
-    findings += [*environment.check_engines(entries), *environment.check_backends(entries)]
+    findings += [*environment.check_engines(entries), *environment.check_painting()]
+    findings += environment.check_backends(entries)
     if entries:
         findings += [capacity.check_shared_memory(entries, machine), capacity.check_memory(entries, machine)]
     findings += [*capacity.check_cores(entries, machine), *capacity.check_precision(entries, machine)]

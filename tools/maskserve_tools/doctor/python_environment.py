@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from maskserve.errors import ToolError
-from maskserve_server.engine_table import engine_names, find_engine
+from maskserve_server.engine_table import ENGINES, engine_names, find_engine
+from maskserve_server.painting.compiled import build, library
 from maskserve_tools.doctor.finding import Finding, ok, problem, warning
 from maskserve_tools.doctor.read_entries import ReadEntry
 from maskserve_tools.embedded.process_environment import server_environment
@@ -99,6 +100,21 @@ def check_engines(entries: Sequence[ReadEntry], installed: Versions = installed_
         for entry in entries
         if entry.holds_core and entry.backend == "python"
     ]
+
+
+def check_painting(installed: Versions = installed_version) -> list[Finding]:
+    """Check whether masks are painted by the compiled library, where models may run in this environment."""
+    if not any(installed(engine.package) for engine in ENGINES):
+        return []
+    why = "every mask is painted in numpy: the same pixels, in two to five times the time"
+    if library.is_switched_off():
+        fix = f"unset {library.SWITCH}, unless that is meant"
+        return [warning(f"{library.SWITCH} is 0", why, fix)]
+    missing = library.why_missing()
+    if missing:
+        fix = f"install a C compiler (gcc, or `pip install ziglang`), then `python -m {build.__name__}`"
+        return [warning(f"no compiled library to paint masks: {missing}", why, fix)]
+    return [ok("masks are painted by the compiled library")]
 
 
 def check_backends(entries: Sequence[ReadEntry]) -> list[Finding]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from maskserve_server.painting.codes import Integers
 
 ONCE, TWICE, PASTED = range(3)
-_SWITCH = "MASKSERVE_COMPILED_PAINTING"
+SWITCH = "MASKSERVE_COMPILED_PAINTING"
 _ROOM = 8  # characters of a run in COCO's string: seven are enough for any image
 
 
@@ -92,10 +92,27 @@ def line(pixels: Line) -> CLine:
 @lru_cache(maxsize=1)
 def loaded() -> Library | None:
     """Return the library of this system; None where there is none, or MASKSERVE_COMPILED_PAINTING is 0."""
+    return None if is_switched_off() else _found()[0]
+
+
+def is_switched_off() -> bool:
+    """Whether MASKSERVE_COMPILED_PAINTING is 0."""
+    return os.environ.get(SWITCH) == "0"
+
+
+def why_missing() -> str:
+    """Return why the library of this system cannot be used, for people; "" where it can be."""
+    return _found()[1]
+
+
+def _found() -> tuple[Library | None, str]:
+    """Return the library; where there is none, numpy has the same pixels, and the text says why."""
     path = build.LIBRARIES / build.name()
-    if os.environ.get(_SWITCH) == "0" or not path.is_file():
-        return None
+    if not path.is_file():
+        return None, f"there is no {path}"
     try:
-        return Library(str(path))
-    except (OSError, AttributeError):
-        return None  # of another C library, or of other sources: numpy has the same pixels
+        return Library(str(path)), ""
+    except OSError as error:  # of another C library, or of other sources
+        return None, str(error)
+    except AttributeError:
+        return None, f"{path} is not a library of masks"
