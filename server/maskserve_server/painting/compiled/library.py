@@ -96,7 +96,7 @@ def loaded() -> Library | None:
 
 
 def is_switched_off() -> bool:
-    """Whether MASKSERVE_COMPILED_PAINTING is 0."""
+    """Tell whether MASKSERVE_COMPILED_PAINTING is 0."""
     return os.environ.get(SWITCH) == "0"
 
 
