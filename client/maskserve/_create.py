@@ -53,8 +53,8 @@ def create_pipeline(
     """Open a pipeline. A server that was named is not asked before the first image.
 
     Arguments beat what a pipeline file says. Where neither an argument nor the environment nor the file names a server,
-    the one at ``grpc://localhost:8001`` is taken if it has a model of that name. Otherwise, and always for a folder or
-    a file, the model is loaded into this process now, as PaddleX does it (with ``maskserve[local]``; a Paddle folder
+    the one at ``grpc://localhost:8001`` is taken if it has a model of that name, and a warning of the logger
+    ``maskserve`` says so. Otherwise, and always for a folder or a file, the model is loaded into this process now, as PaddleX does it (with ``maskserve[local]``; a Paddle folder
     or an official name is converted first, once, with ``maskserve[local,convert]``).
 
     Args:
@@ -80,10 +80,10 @@ def create_pipeline(
         shared_memory: whether large images are handed over in shared memory instead of being sent, where the server can
             have them that way; None for servers on a loopback address only.
 
-        server: True starts a tritonserver on this machine where no server was named (with
+        server: True starts a tritonserver on this machine where no server was named or found (with
             ``maskserve[embedded,convert]``), and stops it when the pipeline is closed or not used any more; False loads
-            the model into this process; None is what the environment's MASKSERVE_LOCAL says ("server" or "process"),
-            or else False.
+            the model into this process, and looks for no server; None is what the environment's MASKSERVE_LOCAL says
+            ("server" or "process"). If that says nothing, the model is loaded into this process if no server was found.
         labels_file: for a Paddle folder that is converted here, the names of the classes instead of those in its
             settings: a name on each line, or a list in JSON or YAML, as `maskserve convert --labels` takes it.
 
@@ -134,9 +134,9 @@ def _labels_file(file: str | os.PathLike[str] | None, settings: Settings, addres
     return os.fsdecode(file)
 
 
-def _wants_server(server: bool | None) -> bool:
-    """Read MASKSERVE_LOCAL where the argument says nothing."""
-    said = os.environ.get("MASKSERVE_LOCAL") or "process"
-    if said not in ("process", "server"):
+def _wants_server(server: bool | None) -> bool | None:
+    """Read MASKSERVE_LOCAL where the argument says nothing; None where that says nothing either."""
+    said = os.environ.get("MASKSERVE_LOCAL")
+    if said and said not in ("process", "server"):
         raise InvalidParameter(f"MASKSERVE_LOCAL={said!r}: process and server are possible")
-    return said == "server" if server is None else server
+    return said == "server" if server is None and said else server

@@ -146,6 +146,40 @@ def test_a_server_at_the_usual_address_is_taken_when_it_has_the_model(starter, u
     assert starter.calls == []
 
 
+@pytest.mark.parametrize("pipeline", ["tiny", "instance_segmentation"])
+def test_a_server_that_nobody_named_is_said(pipeline, opened, usual, caplog):
+    usual.answers = True
+    assert create_pipeline(pipeline).url == usual.url
+    (message,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert message.startswith(f"the server at {DEFAULT_URL} has a model tiny and answers for it: name that server")
+    assert all(remedy in message for remedy in ("url=", "MASKSERVE_URL", "server=False", "MASKSERVE_LOCAL=process"))
+    assert opened == []
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_nothing_is_said_where_the_server_was_named_or_has_not_the_model(named, opened, usual, caplog):
+    usual.answers = True
+    create_pipeline("tiny", url=DEFAULT_URL) if named else create_pipeline("other")
+    assert caplog.records == []
+    assert [model for model, _, _ in opened] == ([] if named else ["other"])
+
+
+@pytest.mark.parametrize("variable", [None, "process", "server"])
+def test_whoever_wants_this_process_gets_it_whatever_server_runs(variable, opened, usual, urls, caplog, monkeypatch):
+    """The argument, and where it says nothing the environment, mean what they say."""
+    usual.answers = True
+    if variable is not None:
+        monkeypatch.setenv("MASKSERVE_LOCAL", variable)
+    create_pipeline("tiny", server=None if variable == "process" else False)
+    assert opened == [("tiny", None, 60)]
+    assert (urls, caplog.records) == ([], [])
+
+
+def test_why_it_cannot_run_here_tells_of_no_server_that_was_not_asked(opened, usual):
+    with pytest.raises(ServerUnavailable, match="^it cannot run in this process: the core is damaged"):
+        create_pipeline("broken", server=False)
+
+
 def test_looking_there_takes_no_longer_than_it_should(starter, usual, urls):
     usual.answers = True
     create_pipeline("tiny", timeout=600)

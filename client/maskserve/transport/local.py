@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "grpc://localhost:8001"
 ENTRY_POINTS = "maskserve.local"
 _LOOK = 5.0
+_log = logging.getLogger("maskserve")
 
 
 class LocalServer(Protocol):
@@ -114,20 +116,22 @@ def find_model_here(
     device: str | None,
     connect: Callable[..., Transport],
     *,
-    server: bool,
+    server: bool | None,
     timeout: float,
     labels: str | None = None,
 ) -> tuple[str, Transport]:
     """Find the model of a pipeline that was told of no server.
 
-    A name is looked for at the usual address first. A folder means just that folder, and what a server has under the
-    folder's name may be another model.
+    A name is looked for at the usual address first, unless it is to be loaded into this process. A server there may
+    have any model under that name, so the one that is taken is said. A folder means just that folder, and what a server
+    has under the folder's name may be another model.
 
     Args:
         settings: the pipeline.
         device: what to run the model on.
         connect: makes the transport to a URL; a second argument limits the seconds that a request may take.
-        server: whether to start a server, instead of loading the model into this process.
+        server: True starts a server where none is found, False looks for none; None takes one that is found, and else
+            loads the model into this process.
         timeout: seconds that a request may take.
         labels: a file with the names of the classes, for a folder.
 
@@ -138,9 +142,16 @@ def find_model_here(
         ServerUnavailable: there is no server, and the model can neither be loaded nor be served here.
         InvalidParameter: the model cannot be run on `device`.
     """
-    if settings.folder is None and _serves(connect(DEFAULT_URL, _LOOK), settings.model):
+    looks = settings.folder is None and server is not False
+    if looks and (found := _served_name(connect(DEFAULT_URL, _LOOK), settings.model)) is not None:
+        _log.warning(
+            "the server at %s has a model %s and answers for it: name that server with url= or MASKSERVE_URL, or run "
+            "the model in this process with server=False or MASKSERVE_LOCAL=process",
+            DEFAULT_URL,
+            found,
+        )
         return settings.model, connect(DEFAULT_URL)
-    elsewhere = "" if settings.folder else f"no server at {DEFAULT_URL} has {settings.model}, and "
+    elsewhere = "" if not looks else f"no server at {DEFAULT_URL} has {settings.model}, and "
     model = settings.folder or (PIPELINE_MODEL if settings.model == PIPELINE else settings.model)
     try:
         if not server:
@@ -181,10 +192,12 @@ def _entry_point(name: str, extra: str) -> Any:
     raise ToolError(f'that needs more of maskserve: pip install "maskserve[{extra}]"')
 
 
-def _serves(transport: Transport, model: str) -> bool:
+def _served_name(transport: Transport, model: str) -> str | None:
+    """Return what a server calls a model; None where it is not there, or has none of that name that is ours."""
+    there = Model(model, transport)
     try:
-        return Model(model, transport).labels is not None
+        return there.name if there.labels is not None else None
     except ServerError:
-        return False
+        return None
     finally:
         transport.close()

@@ -91,8 +91,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--input", nargs="+", action="extend", default=[], metavar="PATH", help="the same, as paddlex has it")
     url = "the server, grpc:// or http:// (default: MASKSERVE_URL, or what grpc://localhost:8001 has, or no server:"
     add("--url", metavar="URL", help=f"{url} the model runs in this process)")
-    server = "start a tritonserver for this command, where no server was named, instead of loading the model here"
-    add("--server", action="store_true", default=None, help=server)
+    server = "start a tritonserver for this command where none was named or found; --no-server: look for none, and run"
+    add("--server", action=argparse.BooleanOptionalAction, help=f"{server} the model in this process")
     add("--save_path", "--save-path", metavar="DIR", help="save images and JSON files there")
     add("--cutouts", metavar="DIR", help="save each instance there, as a PNG file on a transparent ground")
     add_drawing_options(parser)
