@@ -26,6 +26,9 @@ from maskserve_server.preprocess import Prepared, Preprocessor
 from maskserve_server.spec import REDUCED, ModelSpec
 from maskserve_server.steps import padded_size, read_steps
 
+# Of one request, each counted as often as it is named: a list of millions would hold up everybody's requests.
+MAX_CLASS_IDS = 10_000
+
 Inputs = Mapping[str, npt.NDArray[Any] | None]
 Arrays = dict[str, npt.NDArray[Any]]
 Stage = Callable[[Inputs], Arrays]
@@ -221,6 +224,8 @@ def wanted_of(inputs: Inputs, default: float, classes: int | None) -> Selection:
         InvalidParameter: it makes no sense.
     """
     threshold, class_ids = inputs.get(contract.THRESHOLD), inputs.get(contract.CLASS_IDS)
+    if class_ids is not None and class_ids.size > MAX_CLASS_IDS:
+        raise InvalidParameter(f"a request names at most {MAX_CLASS_IDS} class ids, not {class_ids.size}")
     return selection(
         None if threshold is None else _single(threshold),
         None if class_ids is None else class_ids.reshape(-1).tolist(),

@@ -110,6 +110,20 @@ def test_a_test_of_the_server_is_let_into_a_full_queue_and_goes_first(clock: Clo
     assert take(bounded).waiting.item == "probe"
 
 
+def test_who_calls_his_requests_tests_gets_every_other_turn_at_most(clock: Clock) -> None:
+    """Strangers can say so, too: theirs would always go first, and nobody else's turn would come."""
+    bounded = made(clock)
+    offer(bounded, "a")
+    offer(bounded, "b")
+    served = []
+    for _ in range(6):
+        bounded.offer("probe", size=1, timeout=None, probe=True)
+        turn = take(bounded)
+        served.append(turn.waiting.item)
+        bounded.done(number(turn), computed=True)
+    assert served == ["probe", "a", "probe", "b", "probe", "probe"]
+
+
 def test_a_test_of_the_server_is_answered_by_the_steps_behind_or_not_at_all(clock: Clock) -> None:
     """An error of this step would hide that the core hangs."""
     bounded = made(clock, pace=0.01)

@@ -12,6 +12,7 @@ import pytest
 from maskserve import contract
 from maskserve.errors import ServerOverloaded
 from maskserve_server.admission.front import Front
+from maskserve_server.admission.ticket import ADMISSION, Ticket, server_key
 from maskserve_server.spec import Queue
 from maskserve_server.stages import Arrays, Inputs
 
@@ -38,7 +39,8 @@ class Stage:
 class Request:
     """A request as Triton hands it over; `answered` is set when its response has been sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: int = 0) -> None:
+        self._timeout = timeout
         self.answered, self.response = threading.Event(), MagicMock()
         self.sender = MagicMock()
         self.sender.is_cancelled.return_value = False
@@ -52,7 +54,7 @@ class Request:
         return self.sender
 
     def timeout(self) -> int:
-        return 0
+        return self._timeout
 
     def parameters(self) -> str:
         return "{}"
@@ -106,3 +108,23 @@ def test_one_alone_computes_one_after_the_other(backend: MagicMock) -> None:
     for request in requests:
         assert request.answered.wait(_PATIENCE)
     front.close()
+
+
+@pytest.mark.parametrize("microseconds", [2**63, 2**64 - 1])
+def test_a_timeout_of_a_million_years_is_a_long_one(backend: MagicMock, microseconds: int) -> None:
+    """Triton takes any 64 bits. They did not fit into a ticket, and the client was told that the model failed."""
+    backend.Tensor.side_effect = lambda name, array: (name, array)
+    backend.InferenceResponse.side_effect = lambda outputs, error=None: error or dict(outputs)
+
+    class Sized(Stage):
+        def __call__(self, inputs: Inputs) -> Arrays:
+            return {contract.IMAGE_SIZE: np.array([4, 6], np.int32)}
+
+    front = Front(backend, Sized(), Queue(size=2, seconds=60), MagicMock(), ahead=3)
+    request = Request(microseconds)
+    front.take_in([request])
+    assert request.answered.wait(_PATIENCE)
+    front.close()
+    assert isinstance(request.response, dict), request.response
+    ticket = Ticket.opened(request.response[ADMISSION], server_key(), "model")
+    assert not ticket.expired

@@ -317,3 +317,13 @@ def test_a_core_is_warmed_up_once_by_itself_or_by_whoever_starts_the_server(
         monkeypatch.setenv("MASKSERVE_WARM_UP", said)
     Core(SPEC, tmp_path, threads=1)
     assert [image.shape for image in images] == [(1, 3, 32, 32)] * runs
+
+
+def test_a_list_of_class_ids_has_a_bound() -> None:
+    """Millions of them, one of which exists, took eight seconds in which nobody else was answered."""
+    inputs = {contract.IMAGE: _image(), contract.THRESHOLD: None, contract.CLASS_IDS: np.zeros(10_000, np.int32)}
+    stage = Preprocess(replace(SPEC, classes=2), OwnProcess(SPEC.limits))
+    stage.check(inputs)
+    inputs[contract.CLASS_IDS] = np.zeros(10_001, np.int32)
+    with pytest.raises(InvalidParameter, match="at most 10000 class ids, not 10001"):
+        stage.check(inputs)

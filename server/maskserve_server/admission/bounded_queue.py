@@ -78,6 +78,7 @@ class BoundedQueue(Generic[T]):
         self._bytes = 0
         self._under_way: dict[int, float] = {}
         self._number = 0
+        self._probed = False  # whether a test of the server was the last one to leave
         self._closed = False
 
     def offer(self, item: T, *, size: int, timeout: float | None, probe: bool = False) -> None:
@@ -122,7 +123,7 @@ class BoundedQueue(Generic[T]):
                     return Turn(late, None)
                 self._forget_lost(now)
                 if self._waiting and len(self._under_way) < self._ahead:
-                    first = self._waiting[0]
+                    first = self._next()
                     self._remove(first)
                     self._number += 1
                     self._under_way[self._number] = now
@@ -175,6 +176,17 @@ class BoundedQueue(Generic[T]):
         alone = not self._under_way and len(self._waiting) == 1
         answered = now if alone else now + (len(self._under_way) + 1) * self._pace.seconds
         return waiting.deadline is not None and answered > waiting.deadline
+
+    def _next(self) -> Waiting[T]:
+        """Return whose turn it is: a test of the server goes first, but two in a row do not while others wait.
+
+        Anybody may call a request a test. So who does gets every other turn at most.
+        """
+        first = self._waiting[0]
+        if first.probe and self._probed:
+            first = next((waiting for waiting in self._waiting if not waiting.probe), first)
+        self._probed = first.probe
+        return first
 
     def _remove(self, waiting: Waiting[T]) -> None:
         self._waiting.remove(waiting)

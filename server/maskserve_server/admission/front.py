@@ -28,6 +28,7 @@ from maskserve_server.stages import Arrays, Inputs
 from maskserve_server.triton import answer, failure
 
 _MICROSECONDS = 1_000_000
+_LONGEST_SECONDS = 86_400.0  # for which an answer may be wanted; a client may say anything up to 584,000 years
 
 
 class FirstStage(Protocol):
@@ -99,11 +100,12 @@ class Front:
 
     def _offer(self, request: Any, sender: Any) -> None:
         tensors = {name: self._backend.get_input_tensor_by_name(request, name) for name in self._stage.inputs}
-        arrays = {name: None if tensor is None else _kept(tensor.as_numpy()) for name, tensor in tensors.items()}
-        self._stage.check(arrays)
+        shown = {name: None if tensor is None else tensor.as_numpy() for name, tensor in tensors.items()}
+        self._stage.check(shown)
+        arrays = {name: None if array is None else _kept(array) for name, array in shown.items()}
         image = arrays[contract.IMAGE]
         size = 0 if image is None else sum(len(file) for file in image.reshape(-1).tolist())
-        timeout = request.timeout() / _MICROSECONDS or None
+        timeout = min(request.timeout() / _MICROSECONDS, _LONGEST_SECONDS) or None
         probe = contract.PARAMETER_PROBE in request.parameters()
         self._queue.offer(_Request(sender, arrays), size=size, timeout=timeout, probe=probe)
 

@@ -269,6 +269,15 @@ class TestLog:
             log.append(f"line {number}")
         assert log.explain().split("\n  ")[1:] == [f"line {number}" for number in range(10, 20)]
 
+    def test_another_start_is_not_explained_by_what_requests_before_it_did(self) -> None:
+        log = TritonLog(None, verbose=False)
+        log.append('I1018 12:00:00.000000 7 http_server.cc:4725] "Started HTTPService at 127.0.0.1:8000"')
+        log.append(self.RECORD)
+        assert log.open
+        log.forget_start()
+        log.append("line 1")
+        assert (log.explain(), log.open) == ("\n  line 1", False)
+
     def test_a_closed_stream_does_not_stop_it(self) -> None:
         stream = io.StringIO()
         log = TritonLog(stream, verbose=True)

@@ -13,9 +13,9 @@ import pytest
 
 import maskserve.backoff
 from maskserve.errors import ToolError
-from maskserve_tools.embedded import Server, proof, serve, session
+from maskserve_tools.embedded import Server, proof, readiness, serve, session
 from maskserve_tools.embedded.canary import HttpEndpoint, send_test_image
-from maskserve_tools.embedded.served_entries import read_repository
+from maskserve_tools.embedded.served_entries import Entry, read_repository
 from maskserve_tools.embedded.stubs import find_stubs
 from tests.tools.embedded.conftest import SEGMENTER, Repository, needs_triton, region_prefix
 
@@ -179,6 +179,55 @@ def test_a_server_that_cannot_be_started_again_is_given_up(
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1
     assert "tritonserver cannot be started again, nothing is served any more" in errors[0]
+
+
+@pytest.fixture
+def killed_when_it_opens(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many servers are killed before b segments a test image, which goes down.
+
+    A client does that who sends what tritonserver dies of, as soon as its port is open.
+    """
+    left = [0]
+    real = readiness.StartingServer._try_out
+
+    def try_out(self: readiness.StartingServer, entry: Entry, timeout: float) -> None:
+        if left[0] and entry.name == "b":
+            left[0] -= 1
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.wait(SECONDS)
+        real(self, entry, timeout)
+
+    monkeypatch.setattr(readiness.StartingServer, "_try_out", try_out)
+    monkeypatch.setattr(maskserve.backoff, "_FIRST_PAUSE", 0.01)
+    return left
+
+
+def test_who_kills_the_server_again_and_again_gets_no_model_given_up_nor_the_server(
+    repository: Repository, caplog: pytest.LogCaptureFixture, killed_when_it_opens: list[int]
+) -> None:
+    repository.segmenter("a")
+    repository.segmenter("b")
+    with serve(repository.path) as server:
+        watched = Watched(server, repository)
+        killed_when_it_opens[:] = [6]  # five starts that fail are the last
+        os.kill(server.pid, signal.SIGKILL)
+        assert wait_until(lambda: killed_when_it_opens == [0], 2 * SECONDS)
+        assert wait_until(lambda: "tritonserver answers again" in caplog.text)
+        assert server.models == ("a", "b")
+        assert server.broken == ()
+        assert watched.answers("a")
+        assert watched.answers("b")
+    assert not [record for record in caplog.records if record.levelno == logging.ERROR]
+
+
+def test_who_kills_the_server_while_it_starts_gets_no_model_left_out(
+    repository: Repository, killed_when_it_opens: list[int]
+) -> None:
+    repository.segmenter("a")
+    repository.segmenter("b")
+    killed_when_it_opens[:] = [1]
+    with serve(repository.path) as server:
+        assert (server.models, server.broken) == (("a", "b"), ())
 
 
 def test_nothing_is_started_again_where_nobody_wants_it(repository: Repository) -> None:

@@ -16,6 +16,7 @@ _ERROR = re.compile(rf"^([EF]\d{{4}} |\[libprotobuf ERROR|{_FLAG})")
 _NO_GPU = re.compile(r"CudaDriverHelper|unable to create stream for|pinned|NVML|DCGM")
 _LOADING = re.compile(r'"loading: (?P<name>.+):\d+"')
 _SETTLED = re.compile(r"(successfully loaded|failed to load) '(?P<name>[^']+)'")
+_OPEN = re.compile(r'"?Started (HTTPService|GRPCInferenceService) at ')
 # Said once more, with the model's name, by the line that follows.
 _REPEATED = "Failed to create instance"
 
@@ -29,6 +30,7 @@ class TritonLog:
 
     Attributes:
         endpoint_failure: what Triton said when it could not open a port. It does not exit then, but hangs.
+        open: whether clients can reach the server: a request of theirs may be what it dies of.
         looks_at_connections: how often a stopping Triton, which looks once a second, has found HTTP connections open.
             0 before it stops, and once it has gone on to its models.
         loading: the models that Triton has begun to load, and that have neither loaded nor failed.
@@ -42,14 +44,17 @@ class TritonLog:
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._lock = threading.Lock()
         self.endpoint_failure: str | None = None
+        self.open = False
         self.looks_at_connections = 0
         self.loading: set[str] = set()
         self.loads: Counter[str] = Counter()
 
     def forget_start(self) -> None:
-        """Forget what a server said about its start and its end: another one is about to start."""
-        self.endpoint_failure, self.looks_at_connections = None, 0
+        """Forget what a server said: another one is about to start, whose failures have other causes."""
+        self.endpoint_failure, self.looks_at_connections, self.open = None, 0, False
         self.loading.clear()
+        with self._lock:
+            self._lines.clear()
 
     def append(self, line: str) -> None:
         """Take one line, without its line end."""
@@ -57,6 +62,8 @@ class TritonLog:
             self._lines.append(line)
             if self._target is not None and (self._everything or _is_problem(line)):
                 _write(self._target, line)
+        if _OPEN.search(line):
+            self.open = True
         if "HTTP service connections" in line:
             self.looks_at_connections += 1
         if "Waiting for in-flight requests" in line:

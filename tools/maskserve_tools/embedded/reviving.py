@@ -216,6 +216,11 @@ class Reviving:
             del self._revivals[name]
             _log.warning("%s is loaded again, after %.1f s", name, now - revival.died)
 
+    def run_inside(self, names: Iterable[str]) -> set[str]:
+        """Return those of these models that have a part in tritonserver itself, which they can end."""
+        named = set(names)
+        return {e.name for e in self._serving.survey.entries if e.name in named and self._runs_inside(e)}
+
     def _runs_inside(self, model: Entry) -> bool:
         """Return whether a part of a model runs in another backend than the python one."""
         backends = {entry.name: entry.config.backend for entry in self._serving.survey.entries}

@@ -92,15 +92,21 @@ class Start:
                 ready_timeout=self.ready_timeout,
                 options=self.options,
             )
+            is_last = attempt == _ATTEMPTS - 1
             try:
-                return started, started.find_broken(entries, self.ready_timeout)
+                failures = started.find_broken(entries, self.ready_timeout)
+                if is_last or not (failures and started.was_killed):
+                    return started, failures
             except PortTaken:
                 started.stop(grace=0)
-                if attempt == _ATTEMPTS - 1 or (self.http and self.grpc and self.metrics):
+                if is_last or (self.http and self.grpc and self.metrics):
                     raise
-            except BaseException:
+            except BaseException as error:
+                killed = isinstance(error, ToolError) and started.was_killed
                 started.stop(grace=0)
-                raise
+                if is_last or not killed:
+                    raise
+            started.stop(grace=0)  # a request may have killed it, and no model
         raise AssertionError("the last attempt returns or raises")
 
 

@@ -58,6 +58,12 @@ class Started(ABC):
         """Its HTTP service."""
         return HttpEndpoint(ports.reachable(self.address), self.ports.http)
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether it died of a signal after clients could reach it: one of them may be the cause, and no model."""
+        code = self.process.exit_code
+        return code is not None and code < 0 and self.log.open
+
     @abstractmethod
     def find_broken(self, entries: Sequence[Entry], timeout: float) -> dict[str, str]:
         """Wait until each of `entries` is loaded or has failed, and let those of ours segment a test image.

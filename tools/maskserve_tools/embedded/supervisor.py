@@ -141,6 +141,7 @@ class Supervisor:
         while (pause := self._backoff.died(time.monotonic())) is not None:
             if self._stopping.wait(pause):
                 return
+            failures = dict[str, str]()
             try:
                 serving.launch.restart()
                 failures = serving.launch.find_broken(serving.survey.entries, serving.ready_timeout)
@@ -148,15 +149,21 @@ class Supervisor:
                 if self._stopping.is_set():
                     return
                 why = error.message
-                continue
-            if not failures:
+            else:
+                if not failures:
+                    self._backoff.started(time.monotonic())
+                    self._stopped_since.clear()
+                    self._reviving.adopt()
+                    self._prober.forget()
+                    _log.warning("tritonserver answers again, after %.1f s", time.monotonic() - began)
+                    return
+                why = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+            suspects = failures or {entry.name for entry in serving.survey.entries}
+            if serving.launch.was_killed and not self._reviving.run_inside(suspects):
+                # It starts, and no model can end it. Whoever does, perhaps a client, shall not get a model given up by
+                # that, nor the server.
                 self._backoff.started(time.monotonic())
-                self._stopped_since.clear()
-                self._reviving.adopt()
-                self._prober.forget()
-                _log.warning("tritonserver answers again, after %.1f s", time.monotonic() - began)
-                return
-            why = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+                continue
             # it failed twice, and others get a server without it
             if tried_out & failures.keys() and serving.survey.without(failures).entries:
                 self._reviving.give_up(failures)
