@@ -52,13 +52,12 @@ class Callers:
 
     def knows_host(self, header: str) -> bool:
         """Return whether a `Host` header names the gateway."""
-        host, _ = _split(header)
+        host = _split(header)[0].removesuffix(".")
         address = _address(host)
         if address is not None:
             return address.is_loopback or not self._local or host in self._names or self._is_listed(host)
         if not _NAME.fullmatch(host):
             return False
-        host = host.rstrip(".")
         if host in self._names or host.endswith(".localhost") or self._is_listed(host):
             return True
         return not self._local and ("." not in host or host.endswith(_PRIVATE_SUFFIXES))
@@ -92,7 +91,7 @@ def _address(host: str) -> Address | None:
 
 def _split(header: str) -> tuple[str, int | None]:
     """Return the host of a `Host` header, without brackets and in small letters, and the port."""
-    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^:\[\]]*)(?::([0-9]{1,5}))?", header.strip().lower(), re.ASCII)
+    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^:\[\]]*)(?::([0-9]{0,5}))?", header.strip().lower(), re.ASCII)
     if found is None:
         return "", None
     return found[1].strip("[]"), int(found[2]) if found[2] else None

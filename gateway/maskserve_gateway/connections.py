@@ -103,6 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._phase: Phase | None = None
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._answered: Any = None  # what the application is at; `cycle` is the newest one
         self._in_message = False  # between the first byte of a request and its last one
         self._in_head = False
         self._idle_bytes = 0  # since the last progress: the end of a head, of a message, or a byte of a body
@@ -124,6 +125,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._guard.closed(self)
+        self._abandon()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -175,6 +177,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._advance()
         super().on_headers_complete()
+        if self.pipeline:  # uvicorn reads no more then, and would not see the client hang up
+            self.flow.resume_reading()
         self._settle()
 
     def on_body(self, body: bytes) -> None:
@@ -198,7 +202,20 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse what the parser does not take."""
         self._refuse(*(self._wrong or (400, "the request is not HTTP")))
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
     # What follows from them
+
+    def _abandon(self) -> None:
+        """Say that nobody waits for an answer any more. uvicorn says so of the newest request only."""
+        waiting = [cycle for cycle, _ in self.pipeline]
+        self.pipeline.clear()
+        for cycle in (self._answered, self.cycle, *waiting):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
 
     def _begin_head(self) -> None:
         self._in_message = self._in_head = True
@@ -259,11 +276,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer in the application's place, then wait a moment for the client to read that."""
-        pending = self.cycle is not None and not self.cycle.response_complete
-        answers_another = pending and (self._in_head or self.cycle.response_started)
-        if pending:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        answered = self._answered
+        pending = answered is not None and not answered.response_complete
+        answers_another = pending and (self._in_head or answered is not self.cycle or answered.response_started)
+        self._abandon()
         log_id = str(uuid.uuid4())
         client = self.client[0] if self.client else "-"
         _log.info("logId=%s client=%s status=%d reason=%a", log_id, client, status, message)

@@ -103,6 +103,8 @@ async def _infer(request: Request, name: str | None) -> Response:
     service: Service = request.app.state.service
     exchange = exchange_of(request)
     check_key(request.headers, service.keys)
+    if not service.settings.strict_paddlex:
+        _check_encoding(request.headers.get("content-encoding", ""))
     share = exchange.share = service.memory.share()
     call = Call(service, name, dict(request.headers), exchange, share)
     with service.turns.present(), service.metrics.under_way(), service.missing_is_unknown(name):
@@ -150,6 +152,12 @@ async def _segment(call: Call, model: ServedModel, asked: Asked, image: bytes) -
     return await counted(memory, work)
 
 
+def _check_encoding(encoding: str) -> None:
+    if encoding.strip().lower() not in ("", "identity"):
+        words = f"the request is compressed (Content-Encoding: {encoding[:20]!a}), which is not taken; send it plain"
+        raise Refusal(415, words)
+
+
 def _read(body: list[bytes], *, strict: bool) -> tuple[Asked, bytes | str]:
     """Return the request, and its image or the URL of it. A large body takes time: not for the event loop.
 
@@ -167,8 +175,13 @@ def parse(body: bytes, *, strict: bool) -> SegmentationRequest:
     Raises:
         Refusal: it is not JSON, or has not the fields that it must have.
     """
+    encoding = json.detect_encoding(body)
     try:
+        if encoding != "utf-8":  # with a byte order mark, or in UTF-16: PaddleX's service takes both
+            body = body.decode(encoding).encode()
         return SegmentationRequest.model_validate_json(body)
+    except UnicodeError:
+        raise Refusal(422, "body: Invalid JSON: its bytes are no text in UTF-8 or UTF-16") from None
     except ValidationError as error:
         raise Refusal(422, _schema_words(error, strict)) from None
 

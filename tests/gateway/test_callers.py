@@ -21,6 +21,9 @@ HOSTS = {
     "localhost": (True, True),
     "localhost:8080": (True, True),
     "LOCALHOST": (True, True),
+    "localhost.": (True, True),
+    "localhost.:8080": (True, True),
+    "localhost:": (True, True),  # a port may be left empty
     "a.localhost": (True, True),
     "127.0.0.1": (True, True),
     "127.0.0.9:80": (True, True),

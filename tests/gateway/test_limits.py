@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -163,6 +164,38 @@ def test_a_client_that_hangs_up_makes_room(start: Start, transport: Held) -> Non
     assert 'status="499"' in wait_until(gateway, "in_flight 0.0")
     transport.let_go.set()
     assert gateway.post(PATH, content=BODY).status_code == 200
+
+
+def test_requests_in_a_row_are_not_computed_for_a_client_that_hangs_up(
+    start: Start, transport: Held, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only the newest of them was told, and the first one was computed in vain; its answer ended in a traceback."""
+    gateway = start(max_concurrent=1, max_waiting=4)
+    request = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(BODY)) + BODY
+    with sent(gateway) as connection:
+        transport.wait_for(1)
+        connection.sendall(2 * request)
+        time.sleep(0.1)  # so that they are read, where they are read before the connection ends
+    assert transport.called_off.wait(PATIENCE)
+    transport.let_go.set()
+    assert gateway.post(PATH, content=BODY).status_code == 200
+    assert len(transport.requests) == 2, "the first one, and that of the other client"
+    assert 'status="200"} 1.0' in wait_until(gateway, "in_flight 0.0")
+    assert "Traceback" not in caplog.text
+
+
+def test_what_refuses_a_request_is_not_taken_for_the_answer_to_the_one_before(start: Start, transport: Held) -> None:
+    gateway = start(max_concurrent=1, timeout=PATIENCE)
+    chunks = b"POST %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n" % PATH.encode()
+    with sent(gateway) as connection:
+        transport.wait_for(1)
+        connection.sendall(chunks)
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(1 << 16):
+                received += part
+    assert received == b""
+    transport.let_go.set()
 
 
 def test_other_routes_answer_meanwhile(start: Start, transport: Held) -> None:

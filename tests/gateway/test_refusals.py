@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import httpx
@@ -20,6 +21,7 @@ BAD_BODIES = {
     "an array": (b"[]", 422, "body: Input should be an object"),
     "null": (b"null", 422, "body: Input should be an object"),
     "not UTF-8": (b'{"image": "\xff"}', 422, "body: Invalid JSON: invalid unicode code point at line 1 column 12"),
+    "half a letter": (b"\xff\xfe{", 422, "body: Invalid JSON: its bytes are no text in UTF-8 or UTF-16"),
     "no image": (b'{"threshold": 0.5}', 422, "body.image: Field required"),
     "an image that is a number": (b'{"image": 5}', 422, "body.image: Input should be a valid string"),
     "no number": (
@@ -106,6 +108,23 @@ def test_trouble_behind_the_gateway(start: Start, transport: FakeTransport, trou
     assert envelope(response) == ((500, "Internal server error") if strict else (status, message))
     if not strict:
         assert ("retry-after" in response.headers) == (status == 503)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_as_windows_writes_it(start: Start, encoding: str) -> None:
+    """PowerShell's and editors' files begin with a byte order mark; PaddleX takes what Python's json does."""
+    body = json.dumps({"image": IMAGE, "visualize": False}).encode(encoding)
+    assert start().post(PATH, content=body).status_code == 200
+
+
+def test_a_compressed_request_is_told_so(start: Start) -> None:
+    body, gateway = gzip.compress(json.dumps({"image": IMAGE}).encode()), start()
+    assert envelope(gateway.post(PATH, content=body, headers={"Content-Encoding": "GZIP"})) == (
+        415,
+        "the request is compressed (Content-Encoding: 'GZIP'), which is not taken; send it plain",
+    )
+    assert gateway.post(PATH, json={"image": IMAGE}, headers={"Content-Encoding": "identity"}).status_code == 200
+    assert envelope(start(strict_paddlex=True).post(PATH, content=body, headers={"Content-Encoding": "gzip"}))[0] == 422
 
 
 def test_paddlex_s_words_for_a_body_without_an_image(start: Start) -> None:
