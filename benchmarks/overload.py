@@ -5,137 +5,121 @@ Example: `python benchmarks/overload.py --seconds 20`
 Each client sends one image after another and gives up an answer after the deadline. After a refusal it waits as long
 as the refusal says. Goodput is the answers that came within the deadline, a second. The clients call Triton over gRPC,
 then the gateway over REST. `--repository` takes entries of another kind, such as those of an earlier version.
+
+A refusal's time is what its caller sees, from before the image is packed. Over REST, "on the wire" begins with the last
+byte that was sent. A sleep of 10 ms in another process shows what the machine alone adds: it has other work, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import http.client
 import json
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 import numpy as np
+from benchmarks.overload_clients import MODEL, READY, Outcome
 from benchmarks.peers.processes import free_port, stopped_at_the_end, wait_until_healthy
 
-from maskserve.errors import MaskserveError, ServerOverloaded
-from maskserve.transport.connect import open_transport
-from maskserve.transport.endpoint import parse_url
-from maskserve.transport.wire import ImageRequest
 from maskserve_tools import convert, serve
 
 ROOT = Path(__file__).parent.parent
-_IMAGE = (ROOT / "demo" / "photos" / "astronaut.jpg").read_bytes()
-_MODEL = "people"
 _CLIENTS = (1, 4, 16, 64)
+_PROCESSES = 8  # of clients, at most
+_NAP = 0.01
 _HEAD = """\
-| | clients | goodput, images/s | p50, s | p99, s | refused | p99 of refusals, ms | too late | computed for nobody |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|"""
+| | clients | goodput, images/s | p50, s | p99, s | refused | refusals, ms: p50 | p99 | p99 on the wire | too late \
+| computed for nobody | a sleep's delay, ms: p99 |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one request: "answered", "refused" or "failed", and the seconds that took."""
-
-    kind: str
-    seconds: float
-
-
-class Refused(Exception):
-    """The server has too many requests; `seconds` is when to come back."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
-
-
-def load(clients: int, seconds: float, ask: Callable[[], Callable[[], None]]) -> list[Outcome]:
-    """Let clients send for a while.
+def load(clients: int, seconds: float, url: str, deadline: float) -> tuple[list[Outcome], list[float]]:
+    """Let clients send for a while, from several processes.
 
     Args:
         clients: how many.
         seconds: for how long they begin new requests.
-        ask: makes a client, which sends one request, and raises `Refused` or anything else.
+        url: what they call, see `benchmarks.overload_clients`.
+        deadline: of each request, in seconds.
+
+    Returns:
+        what became of the requests; and the delays of a sleep meanwhile, in seconds.
     """
-    outcomes: list[Outcome] = []
-    end = time.monotonic() + seconds
-
-    def client() -> None:
-        send = ask()
-        while time.monotonic() < end:
-            begun, pause = time.monotonic(), 0.0
-            try:
-                send()
-                kind = "answered"
-            except Refused as refused:
-                kind, pause = "refused", refused.seconds
-            except (MaskserveError, OSError, http.client.HTTPException):
-                kind = "failed"
-            outcomes.append(Outcome(kind, time.monotonic() - begun))
-            time.sleep(max(min(pause, end - time.monotonic()), 0.0))
-
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
+    count = min(clients, _PROCESSES)
+    shares = [clients // count + (number < clients % count) for number in range(count)]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(_process(url, share, seconds, deadline)) for share in shares]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == READY
+        with Sleeper() as sleeper:
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write("\n")
+                process.stdin.flush()
+            answers = [process.communicate()[0] for process in processes]
+    return [Outcome(*fields) for answer in answers for fields in json.loads(answer)], sleeper.late
 
 
-def over_grpc(url: str, deadline: float) -> Callable[[], Callable[[], None]]:
-    """Return what makes clients of Triton; each has its own channel."""
-
-    def client() -> Callable[[], None]:
-        transport = open_transport(replace(parse_url(url), timeout=deadline))
-
-        def send() -> None:
-            try:
-                transport.infer(_MODEL, ImageRequest(_IMAGE))
-            except ServerOverloaded as error:
-                raise Refused(error.retry_after or 1.0) from None
-
-        return send
-
-    return client
+@contextmanager
+def _process(url: str, clients: int, seconds: float, deadline: float) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.overload_clients"]
+    command += [url, str(clients), str(seconds), str(deadline)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def over_rest(port: int, deadline: float) -> Callable[[], Callable[[], None]]:
-    """Return what makes clients of the gateway."""
-    body = json.dumps({"image": base64.b64encode(_IMAGE).decode(), "visualize": False}).encode()
+class Sleeper:
+    """Sleeps again and again, and notes how much later it wakes up: what a busy machine adds to every time."""
 
-    def send() -> None:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=deadline)) as connection:
-            connection.request("POST", "/instance-segmentation", body)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status == http.client.SERVICE_UNAVAILABLE:
-                raise Refused(float(answer.getheader("Retry-After") or 1.0))
-            if answer.status != http.client.OK:
-                raise http.client.HTTPException(answer.status)
+    def __init__(self) -> None:
+        self.late: list[float] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work)
 
-    return lambda: send
+    def __enter__(self) -> Sleeper:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._ended.is_set():
+            begun = time.monotonic()
+            time.sleep(_NAP)
+            self.late.append(time.monotonic() - begun - _NAP)
 
 
-def row(
-    clients: int, outcomes: Sequence[Outcome], seconds: float, deadline: float, runs: int
-) -> tuple[float, list[str]]:
-    """Return the goodput, and the cells of the table."""
-    times = {kind: [o.seconds for o in outcomes if o.kind == kind] for kind in ("answered", "refused", "failed")}
-    in_time = [taken for taken in times["answered"] if taken <= deadline]
-    goodput = len(in_time) / seconds
-    cells = [str(clients), f"{goodput:.1f}", *(_quantile(times["answered"], share, 1.0, 2) for share in (0.5, 0.99))]
-    cells += [str(len(times["refused"])), _quantile(times["refused"], 0.99, 1000.0, 0)]
-    cells += [str(len(times["failed"]) + len(times["answered"]) - len(in_time)), str(max(runs - len(in_time), 0))]
-    return goodput, cells
+def row(outcomes: Sequence[Outcome], seconds: float, deadline: float, runs: int) -> tuple[float, list[str]]:
+    """Return the goodput, and the cells of the table that follow from the outcomes.
+
+    Answers that come after the time in which requests were begun are no goodput: more clients have more of them.
+    """
+    answered, refused, failed = ([o for o in outcomes if o.kind == kind] for kind in ("answered", "refused", "failed"))
+    in_time = [outcome for outcome in answered if outcome.seconds <= deadline]
+    goodput = sum(outcome.ended <= seconds for outcome in in_time) / seconds
+    taken = [outcome.seconds for outcome in answered]
+    cells = [f"{goodput:.1f}", *(_quantile(taken, share, 1.0, 2) for share in (0.5, 0.99))]
+    cells += [str(len(refused)), *_refusal_times(refused)]
+    return goodput, [*cells, str(len(failed) + len(answered) - len(in_time)), str(max(runs - len(in_time), 0))]
+
+
+def _refusal_times(refused: Sequence[Outcome]) -> list[str]:
+    whole = [outcome.seconds for outcome in refused]
+    wire = [outcome.wire for outcome in refused if outcome.wire is not None]
+    return [*(_quantile(whole, share, 1000.0, 0) for share in (0.5, 0.99)), _quantile(wire, 0.99, 1000.0, 0)]
 
 
 def _quantile(values: Sequence[float], share: float, scale: float, digits: int) -> str:
@@ -146,7 +130,7 @@ def core_runs(metrics_url: str) -> int:
     """Return how often the network has run: by our own figure, or by Triton's, where an entry does not count."""
     with urlopen(metrics_url, timeout=30) as answer:
         lines = answer.read().decode().splitlines()
-    names = {"maskserve_core_runs_total": f'"{_MODEL}"', "nv_inference_exec_count": f'"{_MODEL}.core"'}
+    names = {"maskserve_core_runs_total": f'"{MODEL}"', "nv_inference_exec_count": f'"{MODEL}.core"'}
     counts = [
         sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name) and model in line)
         for name, model in names.items()
@@ -159,7 +143,7 @@ def gateway(grpc_url: str, deadline: float, log: Path) -> Iterator[int]:
     """Run a gateway with this deadline; gives its port."""
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "maskserve_tools.cli", "gateway", "--url", grpc_url]
-    command += ["--model", _MODEL, "--port", str(port), "--timeout", str(deadline), "--wait-seconds", str(deadline / 2)]
+    command += ["--model", MODEL, "--port", str(port), "--timeout", str(deadline), "--wait-seconds", str(deadline / 2)]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     with stopped_at_the_end(process):
@@ -171,29 +155,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="for each number of clients")
     parser.add_argument("--deadline", type=float, default=6.0, help="of each request, in seconds")
-    parser.add_argument("--repository", type=Path, help=f"with a model {_MODEL!r}; converted when it is left out")
+    parser.add_argument("--repository", type=Path, help=f"with a model {MODEL!r}; converted when it is left out")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         if arguments.repository is None:
-            convert(ROOT / "demo" / "model", repository=folder / "models", name=_MODEL)
+            convert(ROOT / "demo" / "model", repository=folder / "models", name=MODEL)
         server = stack.enter_context(serve(arguments.repository or folder / "models"))
         port = stack.enter_context(gateway(server.grpc_url, arguments.deadline, folder / "gateway.log"))
         print(_HEAD)
-        ways = {"gRPC": over_grpc(server.grpc_url, arguments.deadline), "REST": over_rest(port, arguments.deadline)}
-        for name, ask in ways.items():
-            load(2, 3.0, ask)  # the server learns its pace
+        for name, url in {"gRPC": server.grpc_url, "REST": f"http://127.0.0.1:{port}"}.items():
+            load(2, 3.0, url, arguments.deadline)  # the server learns its pace
             best = 0.0
             for clients in _CLIENTS:
                 before = core_runs(server.metrics_url)
-                outcomes = load(clients, arguments.seconds, ask)
+                outcomes, late = load(clients, arguments.seconds, url, arguments.deadline)
                 runs = core_runs(server.metrics_url) - before
-                goodput, cells = row(clients, outcomes, arguments.seconds, arguments.deadline, runs)
+                goodput, cells = row(outcomes, arguments.seconds, arguments.deadline, runs)
                 best = max(best, goodput)
-                print(f"| {name} | {' | '.join(cells)} |", flush=True)
-            print(
-                f"\n{name}: {goodput / best:.0%} of the best with {_CLIENTS[-1]} clients\n", file=sys.stderr, flush=True
-            )
+                cells = [name, str(clients), *cells, _quantile(late, 0.99, 1000.0, 0)]
+                print(f"| {' | '.join(cells)} |", flush=True)
+            print(f"\n{name}: {goodput / best:.0%} of the best with {clients} clients\n", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

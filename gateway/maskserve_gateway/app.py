@@ -8,6 +8,7 @@ import multiprocessing
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -19,13 +20,14 @@ from starlette.responses import Response
 from maskserve.errors import MaskserveError
 from maskserve_gateway import connections, documentation, model_routes, segmentation
 from maskserve_gateway import static_page as page
-from maskserve_gateway.access_log import CLIENT_GONE, Observer, exchange_of
+from maskserve_gateway.access_log import CLIENT_GONE, Observer, exchange_of, exchange_of_scope
 from maskserve_gateway.bounds import bounds_of
 from maskserve_gateway.callers import CallerCheck, callers_of
 from maskserve_gateway.connections import Guard
 from maskserve_gateway.envelope import answer
 from maskserve_gateway.errors import Refusal, refusal_for
 from maskserve_gateway.forwarding import Proxies
+from maskserve_gateway.overload import Turnstile
 from maskserve_gateway.request_metrics import CONTENT_TYPE
 from maskserve_gateway.schema import HealthEnvelope, ServiceInfo, error_responses
 from maskserve_gateway.service import Service
@@ -34,6 +36,8 @@ from maskserve_gateway.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from starlette.types import Scope
 
     from maskserve.transport.base import Transport
 
@@ -71,6 +75,9 @@ def create_app(settings: Settings | None = None, transport: Transport | None = N
         documentation.mount(app)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # each is given its own kind
+    # the first one is the innermost: a browser reads no answer without CORS's headers
+    refused = partial(_refused_by, service)
+    app.add_middleware(Turnstile, path=segmentation.PATH, turns=service.turns, keys=service.keys, refused=refused)
     if service.settings.allow_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -127,10 +134,13 @@ def metrics(request: Request) -> Response:
 
 
 def _refused(request: Request, refusal: Refusal) -> Response:
-    service: Service = request.app.state.service
+    return _refused_by(request.app.state.service, request.scope, refusal)
+
+
+def _refused_by(service: Service, scope: Scope, refusal: Refusal) -> Response:
     if service.settings.strict_paddlex and not refusal.paddlex:
         refusal = Refusal(500, "Internal server error", refusal.headers)
-    return answer(exchange_of(request).log_id, refusal.status, refusal.message, refusal.headers)
+    return answer(exchange_of_scope(scope).log_id, refusal.status, refusal.message, refusal.headers)
 
 
 async def _on_refusal(request: Request, refusal: Refusal) -> Response:

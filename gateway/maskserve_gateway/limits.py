@@ -54,18 +54,26 @@ class ConcurrencyLimiter:
         """Count a request while the body runs, from its first byte: being read or waiting, it takes memory.
 
         Raises:
-            Refusal: there are too many already.
+            Refusal: there is no room for it.
+        """
+        self.check_room()
+        self._present += 1
+        try:
+            yield
+        finally:
+            self._present -= 1
+
+    def check_room(self) -> None:
+        """Check that one more may come in.
+
+        Raises:
+            Refusal: there are too many already, or it would not be answered in time.
         """
         answered = (self._present + 1) * self._pace.seconds
         wait = answered - self._concurrent * self._pace.seconds
         late = self._present > 0 and (wait > _MARGIN * self._patience or answered > _MARGIN * self._total)
         if self._present >= self._room or late:
             raise overloaded(come_back_in(answered))
-        self._present += 1
-        try:
-            yield
-        finally:
-            self._present -= 1
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:

@@ -14,11 +14,13 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
+from starlette.responses import Response
 
 from maskserve.errors import ServerOverloaded
 from maskserve.transport.wire import ImageRequest, Tensor
 from maskserve_gateway.errors import Refusal
 from maskserve_gateway.limits import ConcurrencyLimiter
+from maskserve_gateway.overload import Turnstile
 from tests.client.conftest import FakeTransport
 from tests.gateway.conftest import PATH, Start, as_base64, encoded, envelope
 
@@ -132,6 +134,78 @@ def test_those_who_find_no_room_are_turned_away_at_once(start: Start, transport:
             assert response.headers["retry-after"] == "1"
             transport.let_go.set()
             assert waiting.recv(15) == b"HTTP/1.1 200 OK"
+        assert first.result().status_code == 200
+
+
+@pytest.mark.parametrize("expects", [b"", b"Expect: 100-continue\r\n"], ids=["sends on", "asks before sending"])
+@pytest.mark.parametrize("path", [PATH, f"/models/tiny{PATH}"])
+def test_a_head_is_enough_to_be_turned_away(start: Start, transport: Held, path: str, expects: bytes) -> None:
+    """Who waits behind others that are refused waits for each of them: nothing is looked at but the head."""
+    gateway = start(max_concurrent=1, max_waiting=0)
+    with sent(gateway):
+        transport.wait_for(1)
+        with sent(gateway, b"") as connection:
+            connection.recv(10_000)
+            head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n%s\r\n"
+            connection.sendall(head % (path.encode(), expects))
+            answer = connection.recv(10_000)
+        transport.let_go.set()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: " in answer.lower()
+
+
+def test_who_is_turned_away_reaches_no_route() -> None:
+    """Routes cost most of a refusal's time, and sixty clients that come together wait for sixty of them."""
+    limiter = ConcurrencyLimiter(1, 0, PATIENCE, PATIENCE)
+    passed: list[str] = []
+    sent: list[dict[str, object]] = []
+
+    async def app(scope: dict[str, object], receive: object, send: object) -> None:
+        passed.append(f"{scope['method']} {scope['path']}")
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    def refused(scope: object, refusal: Refusal) -> Response:
+        return Response("", refusal.status, dict(refusal.headers))
+
+    async def scene(keys: tuple[str, ...]) -> None:
+        turnstile = Turnstile(app, PATH, limiter, keys, refused)  # type: ignore[arg-type]
+        with limiter.present():
+            for method, path in (("POST", PATH), ("POST", f"/models/a{PATH}"), ("GET", PATH), ("GET", "/health")):
+                scope = {"type": "http", "method": method, "path": path, "headers": []}
+                await turnstile(scope, None, send)  # type: ignore[arg-type]
+
+    asyncio.run(scene(()))
+    assert passed == [f"GET {PATH}", "GET /health"]
+    assert [message["status"] for message in sent if "status" in message] == [503, 503]
+    passed.clear()
+    asyncio.run(scene(("secret",)))
+    assert len(passed) == 4  # who has no key is told that, and not how busy it is
+
+
+def test_a_page_may_read_that_it_is_turned_away(start: Start, transport: Held) -> None:
+    gateway = start(max_concurrent=1, max_waiting=0, allow_origins=["https://app.example.org"])
+    with sent(gateway):
+        transport.wait_for(1)
+        answer = gateway.post(PATH, content=BODY, headers={"Origin": "https://app.example.org"})
+        transport.let_go.set()
+    assert answer.status_code == 503
+    assert answer.headers["access-control-allow-origin"] == "https://app.example.org"
+
+
+def test_who_has_no_key_is_not_told_how_busy_it_is(
+    start: Start, transport: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASKSERVE_API_KEY", "secret")
+    gateway = start(max_concurrent=1, max_waiting=0)
+    key = {"X-API-Key": "secret"}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(gateway.post, PATH, content=BODY, headers=key)
+        transport.wait_for(1)
+        assert gateway.post(PATH, content=BODY).status_code == 401
+        assert gateway.post(PATH, content=BODY, headers=key).status_code == 503
+        transport.let_go.set()
         assert first.result().status_code == 200
 
 
