@@ -72,7 +72,9 @@ def load(clients: int, seconds: float, url: str, deadline: float) -> tuple[list[
 def _process(url: str, clients: int, seconds: float, deadline: float) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.overload_clients"]
     command += [url, str(clients), str(seconds), str(deadline)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", cwd=ROOT
+    ) as process:
         try:
             yield process
         finally:

@@ -68,6 +68,7 @@ def test_prometheus_files_pass_promtool(tmp_path: Path) -> None:
 RESOURCES = [
     document for file in ("server.yaml", "gateway.yaml") for document in yaml.safe_load_all((K8S / file).read_text())
 ]
+PODS = [document for document in RESOURCES if document["kind"] == "Deployment"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,54 @@ def test_kubernetes_resources_name_each_other() -> None:
         if document["kind"] in ("PodDisruptionBudget", "NetworkPolicy"):
             selector = spec.get("selector") or spec["podSelector"]
             assert selector["matchLabels"] in [pod["metadata"]["labels"] for pod in pods.values()]
+
+
+# What is read, but not from whoever starts a container.
+NOT_PASSED_ON = {
+    "MASKSERVE_REPOSITORY",  # where the repository is mounted; Compose reads it for where it is outside
+    "MASKSERVE_COMPILED_CACHE",  # where the volume is
+    "MASKSERVE_CACHE",  # for servers that are no containers
+    "MASKSERVE_GPU",  # said by the image
+    "MASKSERVE_WARM_UP",  # said by `convert`, which starts a server for a moment
+    "MASKSERVE_GATEWAY_SETTINGS",  # from the gateway to its workers
+    "MASKSERVE_SERVER",  # a mark of the server's processes
+}
+READ_BY = {
+    "server": (
+        *("server", "docker", "client/maskserve/decoding"),
+        *("convert/maskserve_convert/triton", "tools/maskserve_tools/embedded"),
+    ),
+    "gateway": ("gateway", "client/maskserve/decoding"),
+}
+
+
+def documented_variables() -> dict[str, set[str]]:
+    """The variables in the table of docker/README.md that each container reads."""
+    found: dict[str, set[str]] = {service: set() for service in READ_BY}
+    for names, services in re.findall(
+        r"^\| (`[A-Z].*?`) \| ([a-z, ]+) \|", (DOCKER / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        for service in services.split(", "):
+            found[service] |= set(re.findall(r"`([A-Z_]+)`", names))
+    return found
+
+
+@pytest.mark.parametrize("service", READ_BY)
+def test_every_variable_that_a_container_reads_is_documented(service: str) -> None:
+    files = [file for folder in READ_BY[service] for file in (ROOT / folder).rglob("*.py")]
+    pattern = r'"((?:MASKSERVE|OTEL)_[A-Z_]+)"'
+    read = {name for file in files for name in re.findall(pattern, file.read_text(encoding="utf-8"))}
+    assert len(read) > 3
+    assert read - NOT_PASSED_ON <= documented_variables()[service]
+
+
+@pytest.mark.parametrize("service", READ_BY)
+def test_every_documented_variable_is_passed_on(service: str) -> None:
+    documented = documented_variables()[service]
+    assert set(COMPOSE["services"][service]["environment"]) == documented
+    (deployment,) = (pod for pod in PODS if pod["metadata"]["name"] == f"maskserve-{service}")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"configMapRef": {"name": f"maskserve-{service}", "optional": True}}]
 
 
 def test_only_loopback_is_published() -> None:
@@ -145,9 +194,6 @@ def test_a_gateway_s_limit_holds_its_memory_budget() -> None:
     )
     assert "--workers" not in str(container["args"])
     assert amount(container["resources"]["limits"]["memory"]) >= peak * 1.25
-
-
-PODS = [document for document in RESOURCES if document["kind"] == "Deployment"]
 
 
 @pytest.mark.parametrize("resource", PODS, ids=lambda document: str(document["metadata"]["name"]))
