@@ -129,6 +129,24 @@ def test_a_step_takes_requests_of_its_model_only(server: Server, step: str, tick
         assert time.perf_counter() - begun < 5
 
 
+def test_who_asks_the_first_step_gets_past_the_queue_once(server: Server) -> None:
+    import tritonclient.grpc as triton
+
+    with closing(triton.InferenceServerClient(server.grpc_url.removeprefix("grpc://"))) as client:
+        image = triton.InferInput("IMAGE", [1], "BYTES")
+        image.set_data_from_numpy(np.array([IMAGE], np.object_))
+        prepared = client.infer(f"{DEMO}.preprocess", [image])
+        inputs = []
+        for declared in client.get_model_config(f"{DEMO}.core", as_json=True)["config"]["input"]:
+            array = prepared.as_numpy(declared["name"])
+            tensor = triton.InferInput(declared["name"], list(array.shape), declared["data_type"].removeprefix("TYPE_"))
+            tensor.set_data_from_numpy(array)
+            inputs.append(tensor)
+        client.infer(f"{DEMO}.core", inputs)
+        with pytest.raises(triton.InferenceServerException, match="a step of people"):
+            client.infer(f"{DEMO}.core", inputs)
+
+
 def _tensor(triton: Any, declared: dict[str, Any], ticket: list[int] | None) -> Any:
     name, kind = declared["name"], declared["data_type"].removeprefix("TYPE_")
     shape = [100 if int(size) < 0 else int(size) for size in declared["dims"]]

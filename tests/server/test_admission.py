@@ -6,6 +6,8 @@ import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from maskserve.errors import InvalidParameter, ServerOverloaded
 from maskserve.pace import Pace
 from maskserve_server.admission import mailbox as mailbox_module
 from maskserve_server.admission.bounded_queue import BoundedQueue, Turn
+from maskserve_server.admission.follower import Follower
 from maskserve_server.admission.front import ahead_of_core
 from maskserve_server.admission.mailbox import Mailbox, report_done
 from maskserve_server.admission.ticket import LENGTH, Ticket, server_key
@@ -192,6 +195,20 @@ def test_an_answer_that_never_comes_does_not_close_the_queue(clock: Clock) -> No
     bounded.done(12345, computed=True)  # of nobody
 
 
+def test_who_asks_this_step_alone_does_not_hold_the_others_up_for_long(clock: Clock) -> None:
+    """The step lets a few go on, and waits for those of them that were never sent to the next one."""
+    bounded = made(clock, pace=0.1, ahead=3)
+    for item in ("stranger", "stranger", "a", "b", "c"):
+        offer(bounded, item)
+    strangers, first = [take(bounded), take(bounded)], take(bounded)
+    clock.now += 0.3
+    bounded.done(number(first), computed=True)
+    assert take(bounded).waiting.item == "b"
+    clock.now += 1.0  # it was overtaken; one that nobody has overtaken would have three seconds
+    assert take(bounded).waiting.item == "c"
+    assert all(turn.waiting.item == "stranger" for turn in strangers)
+
+
 def test_closing_ends_who_waits(clock: Clock) -> None:
     bounded = made(clock)
     taken: queue.Queue[Turn[str] | None] = queue.Queue()
@@ -300,3 +317,19 @@ def test_the_core_is_kept_busy(tmp_path: Path, config: str | None, ahead: int) -
         (tmp_path / "people.core").mkdir()
         (tmp_path / "people.core" / "config.pbtxt").write_text(config, encoding="utf-8")
     assert ahead_of_core(tmp_path, "people") == ahead
+
+
+def test_a_ticket_is_good_for_one_request_of_each_step() -> None:
+    """Who asks the first step directly has a good one, and could go past the queue with it as often as he likes."""
+    stage, backend = MagicMock(return_value={}), MagicMock()
+    backend.TritonError.side_effect = lambda text, kind: text
+    backend.InferenceResponse.side_effect = lambda outputs, error=None: error
+    sealed = [Ticket(1, number, 0, 4, 6).sealed(server_key()) for number in (1, 2)]
+    backend.get_input_tensor_by_name.side_effect = lambda request, name: SimpleNamespace(as_numpy=lambda: request.array)
+    stage.inputs = ()
+    follower = Follower(backend, stage, "model", MagicMock())
+    requests = [SimpleNamespace(array=array, is_cancelled=lambda: False) for array in (*sealed, sealed[0])]
+    first, second, again = follower.respond(requests)
+    assert (first, second) == (None, None)
+    assert "this is a step of model and takes requests of model only" in again
+    assert stage.call_count == 2

@@ -23,6 +23,9 @@ _MARGIN = 0.8
 # An answer that comes later than this many times the usual is not coming: its step has died, or it was lost.
 _LOST = 10.0
 _LOST_SECONDS = 2.0
+# The same for one that a later one has overtaken. Who asks this step alone, and not the model, sends none any further.
+_OVERTAKEN = 3.0
+_OVERTAKEN_SECONDS = 0.5
 # Tests of the server that a full queue lets in. They show whether the steps behind it live, which a refusal does not.
 _PROBES = 4
 
@@ -78,6 +81,7 @@ class BoundedQueue(Generic[T]):
         self._bytes = 0
         self._under_way: dict[int, float] = {}
         self._number = 0
+        self._newest_done = 0
         self._probed = False  # whether a test of the server was the last one to leave
         self._closed = False
 
@@ -139,6 +143,7 @@ class BoundedQueue(Generic[T]):
             computed: whether the whole work was done, so that the time it took says something.
         """
         with self._changed:
+            self._newest_done = max(self._newest_done, number)
             begun = self._under_way.pop(number, None)
             if begun is not None and computed:
                 self._pace.answered(begun, self._clock())
@@ -192,11 +197,15 @@ class BoundedQueue(Generic[T]):
         self._waiting.remove(waiting)
         self._bytes -= waiting.size
 
-    def _lost_after(self) -> float:
-        return max(_LOST_SECONDS, _LOST * self._ahead * self._pace.seconds)
+    def _lost_after(self, number: int) -> float:
+        """Return the seconds after which the answer to a request is not waited for any more."""
+        usual = self._ahead * self._pace.seconds
+        if number < self._newest_done:
+            return max(_OVERTAKEN_SECONDS, _OVERTAKEN * usual)
+        return max(_LOST_SECONDS, _LOST * usual)
 
     def _forget_lost(self, now: float) -> None:
-        lost = [number for number, begun in self._under_way.items() if now - begun > self._lost_after()]
+        lost = [number for number, begun in self._under_way.items() if now - begun > self._lost_after(number)]
         for number in lost:
             del self._under_way[number]
 
@@ -206,5 +215,5 @@ class BoundedQueue(Generic[T]):
             return None
         times = [waiting.start_by for waiting in self._waiting if waiting.start_by < math.inf]
         times += [waiting.deadline for waiting in self._waiting if waiting.deadline is not None]
-        times += [begun + self._lost_after() for begun in self._under_way.values()]
+        times += [begun + self._lost_after(number) for number, begun in self._under_way.items()]
         return max(min(times) - now, 0.0) + 0.001 if times else None

@@ -9,10 +9,12 @@ from maskserve import contract
 from maskserve.errors import InvalidParameter, RequestTimeout
 from maskserve_server.admission.front import gone
 from maskserve_server.admission.mailbox import report_done
-from maskserve_server.admission.ticket import ADMISSION, Ticket, server_key
+from maskserve_server.admission.ticket import ADMISSION, Ticket, not_of_this_server, server_key
 from maskserve_server.metrics import Metrics
 from maskserve_server.stages import Arrays, Core, Postprocess
 from maskserve_server.triton import answer, read_inputs
+
+_REMEMBERED = 4096  # tickets that were used
 
 
 class Follower:
@@ -37,6 +39,7 @@ class Follower:
     ) -> None:
         self._backend, self._stage, self._model, self._metrics = backend, stage, model, metrics
         self._on_run = on_run
+        self._used: dict[tuple[int, int], None] = {}  # tickets, the oldest first
         self._key = server_key()
 
     def respond(self, requests: Sequence[Any]) -> list[Any]:
@@ -46,6 +49,7 @@ class Follower:
     def _columns(self, request: Any) -> Arrays:
         arrays = read_inputs(self._backend, request, (ADMISSION, *self._stage.inputs))
         ticket = Ticket.opened(arrays.pop(ADMISSION), self._key, self._model)
+        self._use(ticket)
         computed = False
         try:
             if request.is_cancelled():
@@ -61,6 +65,15 @@ class Follower:
             if self._on_run is None or not computed:
                 report_done(ticket, computed=computed)
         return columns
+
+    def _use(self, ticket: Ticket) -> None:
+        """Refuse a ticket that was used: who asks the first step directly gets one, too."""
+        key = ticket.mailbox, ticket.number
+        if key in self._used:
+            raise not_of_this_server(self._model)
+        self._used[key] = None
+        if len(self._used) > _REMEMBERED:
+            del self._used[next(iter(self._used))]
 
 
 def _check_size(size: Any, ticket: Ticket) -> None:

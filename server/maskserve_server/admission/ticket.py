@@ -71,11 +71,20 @@ class Ticket:
             ticket = cls(*fields)
             if hmac.compare_digest(struct.pack("<q", seal), struct.pack("<q", ticket._seal(key))):
                 return ticket
-        raise InvalidParameter(f"this is a step of {model} and takes requests of {model} only: call {model}")
+        raise not_of_this_server(model)
 
     def _seal(self, key: bytes) -> int:
         digest = hmac.digest(key, _FIELDS.pack(*astuple(self)), "sha256")
         return int.from_bytes(digest[:8], "little", signed=True)
+
+
+def not_of_this_server(model: str) -> InvalidParameter:
+    """Return the error for who asks a step without a ticket that is good.
+
+    Args:
+        model: what is to be called instead.
+    """
+    return InvalidParameter(f"this is a step of {model} and takes requests of {model} only: call {model}")
 
 
 def server_key() -> bytes:
