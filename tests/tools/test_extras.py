@@ -16,6 +16,9 @@ PACKAGES = {
     "convert": ("paddle", "paddle2onnx", "onnx_ir", "onnx"),
     "embedded": ("pytriton", "onnxruntime", "openvino"),
     "gateway": ("aiohttp", "fastapi", "fastapi_offline", "httptools", "prometheus_client", "uvicorn", "uvloop"),
+    "int8": ("nncf",),
+    "label-studio": ("fastapi", "label_studio_sdk", "uvicorn"),
+    "cvat": ("cvat_sdk",),
 }
 _BLOCKED = """
 import sys
@@ -31,7 +34,7 @@ sys.meta_path.insert(0, Blocked())
 from maskserve_tools.cli import main
 sys.exit(main(sys.argv[2:]))
 """
-MODEL, PHOTOS = "demo/model", "demo/photos"
+MODEL, PHOTOS, ENTRY = "demo/model", "demo/photos", "models/people"
 ALL = tuple(PACKAGES)
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     f"up {MODEL}": (ALL, "convert,embedded,gateway"),
@@ -39,9 +42,18 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     f"serve {MODEL} --http-api 0": (("gateway",), "embedded,gateway"),
     "gateway --url grpc://127.0.0.1:9": (("gateway",), "gateway"),
     f"convert {MODEL}": (ALL, "convert,server"),
+    f"convert {MODEL} --precision int8 --calibration {PHOTOS}": (ALL, "convert,int8,server"),
     f"verify X --source {MODEL} --photos {PHOTOS}": (ALL, "convert,embedded"),
     f"predict {PHOTOS} --model {MODEL}": (ALL, "convert,local"),
     f"predict {PHOTOS} --model {MODEL} --server": (ALL, "convert,embedded"),
+    f"predict {PHOTOS} --model {ENTRY}": (ALL, "local"),
+    f"predict {PHOTOS} --model {ENTRY} --server": (ALL, "embedded"),
+    f"up {ENTRY}": (ALL, "embedded,gateway"),
+    f"batch {PHOTOS} --to OUT --model {ENTRY}": (ALL, "batch,local"),
+    f"annotate label-studio --model {ENTRY}": (ALL, "label-studio,local"),
+    "annotate label-studio --pipeline X --url grpc://127.0.0.1:9": (ALL, "label-studio"),
+    f"annotate cvat 7 --pipeline {ENTRY}": (ALL, "cvat,local"),
+    "annotate cvat 7 --pipeline X --url grpc://127.0.0.1:9": (ALL, "cvat"),
     f"batch {PHOTOS} --to OUT --model {MODEL}": (ALL, "batch,convert,local"),
     f"batch {PHOTOS} --to OUT --url grpc://127.0.0.1:9 --pipeline X": (("batch",), "batch"),
 }
@@ -59,6 +71,10 @@ def run(blocked: list[str], command: str, folder: Path) -> subprocess.CompletedP
 @pytest.mark.parametrize("command", COMMANDS)
 def test_missing_extras_are_named_together(command: str, tmp_path: Path) -> None:
     extras, line = COMMANDS[command]
+    if "annotate cvat" in command and sys.version_info < (3, 11):
+        pytest.skip("cvat-sdk needs Python 3.11")
+    (tmp_path / ENTRY).mkdir(parents=True)
+    (tmp_path / ENTRY / "config.pbtxt").touch()
     done = run([package for extra in extras for package in PACKAGES[extra]], command, tmp_path)
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == 1
@@ -89,6 +105,31 @@ def test_what_the_base_install_can_do(command: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "pip install" not in done.stderr
     assert done.stdout
+
+
+@pytest.mark.parametrize("tool", ["label-studio", "cvat"])
+def test_annotation_tools_get_a_bundle(tool: str, tmp_path: Path) -> None:
+    """A line with the converter's extra could not be installed: the tools' packages need another numpy."""
+    if tool == "cvat" and sys.version_info < (3, 11):
+        pytest.skip("cvat-sdk needs Python 3.11")
+    blocked = [package for extra in ("convert", tool) for package in PACKAGES[extra]]
+    done = run(blocked, f"annotate {tool} {'7 ' * (tool == 'cvat')}--pipeline {MODEL}", tmp_path)
+    check_bundle_first(done, tool)
+
+
+def test_an_official_name_gets_a_bundle_where_no_server_has_it(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="Label Studio's backend needs fastapi", exc_type=ImportError)
+    (tmp_path / "label_studio_sdk.py").touch()
+    done = run([*PACKAGES["convert"]], "annotate label-studio --pipeline Mask-RT-DETR-S", tmp_path)
+    assert "no server has Mask-RT-DETR-S" in done.stderr
+    check_bundle_first(done, "label-studio")
+
+
+def check_bundle_first(done: subprocess.CompletedProcess[str], tool: str) -> None:
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 1
+    assert 'pip install "maskserve[convert,server]", maskserve convert' in done.stderr
+    assert f'Here: pip install "maskserve[{tool},local]"' in done.stderr
 
 
 WRONG = {

@@ -176,7 +176,8 @@ def test_a_folder_is_served_from_the_cache(
     running = FakeServer()
     monkeypatch.setattr("maskserve_tools.embedded.triton_wheel.find_triton_wheel", lambda: None)
 
-    def serve(repository: Path) -> FakeServer:
+    def serve(repository: Path, *, models: tuple[str, ...] | None) -> FakeServer:
+        assert models is None
         served.append(repository)
         return running
 
@@ -187,6 +188,26 @@ def test_a_folder_is_served_from_the_cache(
     assert running.stops == 1
     assert f"converting {paddle}, once" in caplog.text
     assert f"starting an embedded tritonserver with {paddle}" in caplog.text
+
+
+def test_an_entry_is_served_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("people", "people.core", "dogs"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "config.pbtxt").touch()
+    served: list[tuple[Path, tuple[str, ...] | None]] = []
+
+    def serve(repository: Path, *, models: tuple[str, ...] | None) -> FakeServer:
+        served.append((repository, models))
+        return FakeServer()
+
+    monkeypatch.setattr(local, "need", lambda *extras: None)
+    monkeypatch.setattr("maskserve_tools.embedded.triton_wheel.find_triton_wheel", lambda: None)
+    monkeypatch.setattr("maskserve_tools.embedded.serve", serve)
+    local.start(str(tmp_path / "models" / "people"))
+    assert served == [(tmp_path / "models", ("people",))]
+    for opened in (local.start, local.open_here):
+        with pytest.raises(ToolError, match=r"is a repository.*: name one of \S+/models/dogs, \S+/models/people$"):
+            opened(str(tmp_path / "models"))
 
 
 def test_a_missing_extra_is_named_before_any_work(

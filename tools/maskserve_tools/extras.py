@@ -14,8 +14,11 @@ _ENGINES = " ".join(engine.module for engine in ENGINES if engine.extra == SERVE
 _PROBES: Final[dict[str, tuple[str, ...]]] = {
     "batch": ("ray", "pandas", "pyarrow"),
     "convert": (PADDLE.module, "paddle2onnx", "onnx_ir"),
+    "cvat": ("cvat_sdk",),
     "embedded": ("pytriton", _ENGINES),
     "gateway": ("aiohttp", "fastapi", "fastapi_offline", "httptools", "prometheus_client", "uvicorn", "uvloop"),
+    "int8": ("nncf",),
+    "label-studio": ("fastapi", "label_studio_sdk", "uvicorn"),
     "local": (_ENGINES,),
     SERVER_EXTRA: (_ENGINES,),
 }

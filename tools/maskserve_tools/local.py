@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskserve.errors import InvalidParameter
+from maskserve.contract import model_of
+from maskserve.errors import InvalidParameter, ToolError
 from maskserve.paddlex.model_files import is_converted
 from maskserve_server.engine_table import AUTO
 from maskserve_tools.extras import need
-from maskserve_tools.model_source import Kind, find_source
+from maskserve_tools.model_source import Kind, ModelSource, find_source
 
 if TYPE_CHECKING:
     from maskserve.transport.base import Transport
@@ -43,10 +44,10 @@ class LocalServer:
 
 
 def start(model: str, *, device: str | None = None, labels: str | None = None) -> LocalServer:
-    """Convert a model, unless that has been done, and serve it on free ports of the loopback interface.
+    """Serve a model on free ports of the loopback interface, converted first unless that has been done.
 
     Args:
-        model: a Paddle inference folder, an archive of one, or the name of an official model, which is fetched.
+        model: as for `open_here`.
         device: what to run it on, in PaddleX's grammar; None is the CPU.
         labels: a file with the names of the classes, instead of those in a folder's settings.
 
@@ -55,15 +56,23 @@ def start(model: str, *, device: str | None = None, labels: str | None = None) -
         ToolError: the model cannot be fetched, converted or served.
     """
     from maskserve_tools.embedded import serve
+    from maskserve_tools.embedded.conversion_cache import unbundled
     from maskserve_tools.embedded.triton_wheel import find_triton_wheel
 
     engine = engine_for(device)
-    find_source(model)
-    need("a server with this model", "embedded", "convert")
+    source = _single(model)
+    need("a server with this model", "embedded", *(("convert",) if source.kind is Kind.PADDLE else ()))
     find_triton_wheel()  # before minutes are spent on downloading and converting
-    repository = _converted(model, engine, labels)
+    models = None
+    if source.kind is Kind.ENTRY:
+        entry = source.path.resolve()
+        repository, models = entry.parent, (entry.name,)
+    elif source.kind is Kind.BUNDLE:
+        repository = unbundled(source.path, report=_log.warning)
+    else:
+        repository = _converted(model, engine, labels)
     _log.warning("starting an embedded tritonserver with %s (url= or MASKSERVE_URL names one that runs)", model)
-    server = serve(repository)
+    server = serve(repository, models=models)
     return LocalServer(server, *server.models)
 
 
@@ -86,7 +95,7 @@ def open_here(
         InvalidParameter: there is no engine for `device`.
         ToolError: the model cannot be fetched, converted or loaded.
     """
-    source = find_source(model)
+    source = _single(model)
     need("this model", "local", *(("convert",) if source.kind is Kind.PADDLE else ()))
 
     from maskserve_local.devices import find_place
@@ -101,6 +110,20 @@ def open_here(
         (path,) = (entry.parent for entry in repository.glob("*/config.pbtxt"))
     opened = open_source(path, place)
     return opened.spec.name, InProcessTransport(opened, timeout=timeout)
+
+
+def _single(model: str) -> ModelSource:
+    """Return what `model` names, if it is one model.
+
+    Raises:
+        ToolError: it is nothing, or a repository, of which an entry has to be named.
+    """
+    source = find_source(model)
+    if source.kind is Kind.REPOSITORY:
+        entries = sorted(path.parent for path in source.path.glob("*/config.pbtxt"))
+        models = [str(entry) for entry in entries if model_of(entry.name) is None]
+        raise ToolError(f"{model} is a repository, which may hold several models: name one of {', '.join(models)}")
+    return source
 
 
 def _converted(model: str, engine: str, labels: str | None) -> Path:

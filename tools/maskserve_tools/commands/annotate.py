@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from maskserve.errors import InvalidParameter, ToolError
+from maskserve.errors import InvalidParameter, ServerUnavailable, ToolError
+from maskserve_tools.annotate.needs import bundle_first, check_extras, is_to_be_converted
 from maskserve_tools.commands.serve import listen_to_signals, port, say
 from maskserve_tools.options import pixels, positive, score
 
@@ -89,7 +89,8 @@ def _add_cvat(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--pipeline", required=True, metavar="NAME", help="a model's name, folder, bundle, entry, or pipeline file")
+    name = "a model's name, folder, bundle, entry, or pipeline file"
+    add("--pipeline", "--model", dest="pipeline", required=True, metavar="NAME", help=name)
     add("--url", metavar="URL", help="the server (default: as for `maskserve predict`)")
     add("--device", metavar="D", help="what to run the model on, such as cpu, where it runs here")
     add("--threshold", type=score, metavar="T", help="minimum score, from 0 to 1 (default: the model's own)")
@@ -106,21 +107,18 @@ def run_label_studio(args: argparse.Namespace) -> int:
         MaskserveError: the extra is missing, the model cannot be used, or an option makes no sense.
     """
     _check_parts(args)
-    try:
-        from maskserve_tools.annotate.label_studio_app import create_app
-        from maskserve_tools.annotate.serving import serve
-    except ImportError as error:
-        raise ToolError(f"{error.name} is not there: {_STUDIO_INSTALL}") from None
-    if find_spec("label_studio_sdk") is None:
-        raise ToolError(f"label_studio_sdk is not there: {_STUDIO_INSTALL}")
+    what = "maskserve annotate label-studio"
+    check_extras(what, "label-studio", args.pipeline, args.url)
     from maskserve_tools.annotate.label_studio import Backend, Fetcher, Options
+    from maskserve_tools.annotate.label_studio_app import create_app
+    from maskserve_tools.annotate.serving import serve
     from maskserve_tools.reporting import say as warn
 
     auth = _user_and_password("MASKSERVE_BASIC_AUTH")
     options = Options(args.form, args.parts, args.tolerance, args.threshold, args.model_version)
     fetcher = Fetcher(args.label_studio, os.environ.get("LABEL_STUDIO_API_KEY"))
     listen_to_signals()
-    with contextlib.suppress(KeyboardInterrupt), _open(args) as pipeline:
+    with contextlib.suppress(KeyboardInterrupt), _open(args, what, "label-studio") as pipeline:
         backend = Backend(pipeline, fetcher, options, warn)
         say(f"maskserve: {backend.version} finds {len(pipeline.labels)} classes")
         serve(create_app(backend, fetcher, auth), args.host.strip("[]"), args.port, _announce)
@@ -135,6 +133,8 @@ def run_cvat(args: argparse.Namespace) -> int:
         MaskserveError: the extra is missing, the model or CVAT cannot be used, or an option makes no sense.
     """
     _check_parts(args)
+    what = "maskserve annotate cvat"
+    check_extras(what, "cvat", args.pipeline, args.url)
     from maskserve_tools.annotate.cvat import CvatFunction
     from maskserve_tools.annotate.cvat_tasks import annotate_tasks, connect
 
@@ -142,7 +142,7 @@ def run_cvat(args: argparse.Namespace) -> int:
     credentials = None if token else _user_and_password("CVAT_AUTH")
     if token is None and credentials is None:
         raise InvalidParameter("CVAT wants to know who you are: set CVAT_ACCESS_TOKEN, or CVAT_AUTH to USER:PASSWORD")
-    with connect(args.server, token, credentials) as client, _open(args) as pipeline:
+    with connect(args.server, token, credentials) as client, _open(args, what, "cvat") as pipeline:
         function = CvatFunction(pipeline, shape=args.shape, parts=args.parts, tolerance=args.tolerance)
         chosen = {"clear_existing": args.replace, "allow_unmatched_labels": args.unmatched_labels}
         for task, count in annotate_tasks(client, args.tasks, function, **chosen):
@@ -150,18 +150,20 @@ def run_cvat(args: argparse.Namespace) -> int:
     return 0
 
 
-_STUDIO_INSTALL = 'pip install "maskserve[label-studio]"'
-
-
 def _check_parts(args: argparse.Namespace) -> None:
     if args.tolerance and args.parts == "join":
         raise InvalidParameter("--tolerance needs polygons of single parts: --parts split or --parts largest")
 
 
-def _open(args: argparse.Namespace) -> Pipeline:
+def _open(args: argparse.Namespace, what: str, extra: str) -> Pipeline:
     from maskserve import create_pipeline
 
-    return create_pipeline(args.pipeline, url=args.url, device=args.device, threshold=args.threshold)
+    try:
+        return create_pipeline(args.pipeline, url=args.url, device=args.device, threshold=args.threshold)
+    except ServerUnavailable as error:
+        if not is_to_be_converted(args.pipeline):
+            raise
+        raise ToolError(f"no server has {args.pipeline}, and {bundle_first(what, args.pipeline, extra)}") from error
 
 
 def _user_and_password(variable: str) -> tuple[str, str] | None:

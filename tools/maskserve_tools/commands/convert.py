@@ -11,7 +11,7 @@ from rich.console import Console
 
 from maskserve.errors import ToolError
 from maskserve_convert.choices import ENGINES, ENSEMBLE, LAYOUTS, PRECISIONS, TARGETS
-from maskserve_server.engine_table import AUTO, EMBEDDED, FP32
+from maskserve_server.engine_table import AUTO, EMBEDDED, FP32, INT8
 from maskserve_server.spec import DECODINGS, FULL
 from maskserve_tools.options import positive
 
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         find_server(arguments.reload)  # before minutes are spent on converting
 
     find_source(arguments.source)
-    need("maskserve convert", "convert", SERVER_EXTRA)
+    need("maskserve convert", "convert", SERVER_EXTRA, *(("int8",) if arguments.precision == INT8 else ()))
 
     was_used = arguments.repository.is_dir() and any(arguments.repository.iterdir())
     console = Console(stderr=True, highlight=False)
