@@ -40,6 +40,8 @@ def scenes() -> list[tuple[Instances, list[tuple[int, int]]]]:
     crowd = [filled((480, 640), x, y, x + 9, y + 9) for x in range(280, 340, 10) for y in range(200, 240, 10)]
     empty = instances_of([np.zeros((480, 640))] * 2, (480, 640), boxes=[(100.6, 90.2, 180.7, 160.9), (5, 5, 5, 5)])
     large = [(290, 80), (160, 80)]
+    many = [(blobs(rng, 72, size), texts) for size in ((480, 640), (240, 320), (600, 300))]
+    found += [*many, (blobs(rng, 150, (480, 640)), texts)]
     return [*found, (instances_of(crowd, (480, 640)), texts), (empty, texts), (blobs(rng, 40, (3000, 4000)), large)]
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Sums = NDArray[np.int64]
 
 _NOWHERE = np.iinfo(np.int64).max
+_WHOLE = 1 << 16  # an object, in the parts that it is counted in
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class _Grid:
             if areas[position]:
                 self._paint(position, instances.masks[position])
         self.taken = np.zeros(shape, bool)
+        self.seen = np.bincount(self.owner[self.owner >= 0], minlength=len(areas))
+        self.hidden = np.zeros(len(areas), np.int64)  # cells of each object under labels
 
     def _cells_of(self, box: list[float]) -> tuple[int, int, int, int]:
         """Return x0, y0, x1, y1 of the cells that a box touches, at least one."""
@@ -107,15 +110,30 @@ class _Grid:
             rows, columns = np.arange(y0, y1), np.arange(x0, x1)
         box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
         for reach in (0, int(look()["ringPlates"])):
+            if reach and 100 * np.count_nonzero(self.taken) > look()["crowdedPercent"] * self.taken.size:
+                break
             for choice, size in enumerate(sizes):
-                search = _Search(self, own, box, size, reach)
+                search = _Search(self, own, self._shares(position), box, size, reach)
                 found = search.best()
                 if found is not None:
                     x, y = found
-                    self.taken[y : y + search.high, x : x + search.wide] = True
+                    self._take(np.s_[y : y + search.high, x : x + search.wide])
                     towards = (search.middle[0] * self.cell, search.middle[1] * self.cell) if reach else None
                     return Plate(position, choice, x * self.cell, y * self.cell, towards)
         return None
+
+    def _take(self, cells: tuple[slice, slice]) -> None:
+        self.taken[cells] = True
+        under = self.owner[cells]
+        self.hidden += np.bincount(under[under >= 0], minlength=self.hidden.size)
+
+    def _shares(self, position: int) -> Sums:
+        """Return for each object what part a cell is of all that the label of `position` may hide of it; 0 for none."""
+        most = int(look()["hiddenPercent"])
+        left = most * self.seen - 100 * self.hidden
+        shares = np.where(left > 0, np.minimum(most * _WHOLE // np.maximum(left, 1), _WHOLE), _WHOLE)
+        shares[position] = 0
+        return np.append(shares, 0)  # the last is what cells of no object have
 
 
 class _Search:
@@ -124,13 +142,14 @@ class _Search:
     Args:
         grid: what is where.
         own: the cells of the object.
+        shares: of each object, what part of all that may be hidden of it is a cell.
         box: x0, y0, x1, y1 around them.
         size: width and height of the text's plate in pixels.
         reach: how many heights of the plate it may be away from the object; 0 where it must touch it.
     """
 
     def __init__(
-        self, grid: _Grid, own: Cells, box: tuple[int, int, int, int], size: tuple[int, int], reach: int
+        self, grid: _Grid, own: Cells, shares: Sums, box: tuple[int, int, int, int], size: tuple[int, int], reach: int
     ) -> None:
         self.wide, self.high = (-(-side // grid.cell) for side in size)
         rows, columns = grid.height // grid.cell, grid.width // grid.cell  # whole ones
@@ -139,6 +158,7 @@ class _Search:
         self.x1, self.y1 = min(box[2] + self.wide + far, columns), min(box[3] + self.high + far, rows)
         window = np.s_[self.y0 : self.y1, self.x0 : self.x1]
         self.own, self.others, self.taken = own[window], (grid.owner[window] >= 0) & ~own[window], grid.taken[window]
+        self.shares = shares[grid.owner[window]]
         ys, xs = np.nonzero(own)
         self.total = xs.size
         self.middle = int(xs.sum()) // xs.size, int(ys.sum()) // ys.size
@@ -148,7 +168,8 @@ class _Search:
         """Return the column and row of the best place's corner; None where there is none."""
         if self.x1 - self.x0 < self.wide or self.y1 - self.y0 < self.high:
             return None
-        free = self._under(self.taken) == 0
+        most = int(look()["hiddenPercent"]) * _WHOLE // 100
+        free = (self._under(self.taken) == 0) & (self._under(self.shares) <= most)
         rows, columns = np.indices(free.shape)
         # twice the way from the middle of the object to the middle of the plate
         right = 2 * (columns + self.x0) + self.wide - 2 * self.middle[0]
@@ -171,8 +192,8 @@ class _Search:
         row, column = divmod(int(cost.argmin()), cost.shape[1])
         return column + self.x0, row + self.y0
 
-    def _under(self, cells: Cells) -> Sums:
-        """Return how many of the cells are under the plate, for each place."""
+    def _under(self, cells: Cells | Sums) -> Sums:
+        """Return how many of the cells are under the plate, or the sum of their numbers, for each place."""
         sums = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int64)
         np.cumsum(np.cumsum(cells, axis=0), axis=1, out=sums[1:, 1:])
         wide, high = self.wide, self.high

@@ -41,5 +41,7 @@ export const LOOK = {
   "plateRadius": 4,
   "leader": 1.25,
   "gridCells": 256,
-  "ringPlates": 3
+  "ringPlates": 3,
+  "hiddenPercent": 30,
+  "crowdedPercent": 20
 };

@@ -6,6 +6,8 @@
 
 import { LOOK } from "./look.js";
 
+const WHOLE = 1 << 16; // an object, in the parts that it is counted in
+
 /** @typedef {{score: number, box: number[], mask: import("./mask.js").Mask}} Labelled */
 /** @typedef {[number, number]} Size width and height in pixels of the photo */
 /** @typedef {{index: number, choice: number, x: number, y: number, towards: [number, number] | null}} Plate */
@@ -41,6 +43,10 @@ class Grid {
     const order = instances.map((_, index) => index);
     order.sort((one, other) => instances[other].mask.area - instances[one].mask.area); // small ones are on top
     order.filter((index) => instances[index].mask.area).forEach((index) => this.#paint(index, instances[index].mask));
+    this.covered = 0; // cells under labels
+    this.seen = new Int32Array(instances.length);
+    this.owner.forEach((owner) => owner >= 0 && this.seen[owner]++);
+    this.hidden = new Int32Array(instances.length); // cells of each object under labels
   }
 
   /**
@@ -85,15 +91,15 @@ class Grid {
    * @returns {Plate | null}
    */
   place(index, sizes) {
-    const object = this.#objectOf(index);
-    for (const reach of [0, LOOK.ringPlates])
+    const object = { ...this.#objectOf(index), shares: this.#shares(index) };
+    for (const reach of [0, LOOK.ringPlates]) {
+      if (reach && 100 * this.covered > LOOK.crowdedPercent * this.taken.length) break;
       for (const [choice, size] of sizes.entries()) {
         const search = new Search(this, object, size, reach);
         const found = search.best();
         if (!found) continue;
         const [x, y] = found;
-        for (let row = y; row < y + search.high; row++)
-          this.taken.fill(1, row * this.columns + x, row * this.columns + x + search.wide);
+        this.#take(x, y, search.wide, search.high);
         const towards = reach ? object.middle : null;
         return {
           index,
@@ -103,7 +109,36 @@ class Grid {
           towards: towards && [towards[0] * this.cell, towards[1] * this.cell],
         };
       }
+    }
     return null;
+  }
+
+  /**
+   * Give cells to a label.
+   * @param {number} x
+   * @param {number} y
+   * @param {number} wide
+   * @param {number} high
+   */
+  #take(x, y, wide, high) {
+    this.covered += wide * high;
+    for (let row = y; row < y + high; row++)
+      for (let at = row * this.columns + x; at < row * this.columns + x + wide; at++) {
+        this.taken[at] = 1;
+        if (this.owner[at] >= 0) this.hidden[this.owner[at]]++;
+      }
+  }
+
+  /**
+   * @param {number} position
+   * @returns {number[]} for each object what part a cell is of all that the label of `position` may hide of it
+   */
+  #shares(position) {
+    return Array.from(this.seen, (cells, index) => {
+      if (index === position) return 0;
+      const left = LOOK.hiddenPercent * cells - 100 * this.hidden[index];
+      return left > 0 ? Math.min(Math.floor((LOOK.hiddenPercent * WHOLE) / left), WHOLE) : WHOLE;
+    });
   }
 
   /**
@@ -149,7 +184,7 @@ function measured(cells, columns) {
 class Search {
   /**
    * @param {Grid} grid
-   * @param {{cells: Uint8Array, box: Extent, total: number, middle: [number, number]}} object
+   * @param {{cells: Uint8Array, box: Extent, total: number, middle: [number, number], shares: number[]}} object
    * @param {Size} size
    * @param {number} reach how many heights of the plate it may be away from the object; 0 where it must touch it
    */
@@ -175,16 +210,20 @@ class Search {
     const taken = this.#sums((at) => grid.taken[at]);
     const own = this.#sums((at) => object.cells[at]);
     const others = this.#sums((at) => Number(grid.owner[at] >= 0 && !object.cells[at]));
+    const shares = this.#sums((at) => (grid.owner[at] >= 0 ? object.shares[grid.owner[at]] : 0));
+    const most = Math.floor((LOOK.hiddenPercent * WHOLE) / 100);
+    const isFree = (/** @type {number} */ x, /** @type {number} */ y) =>
+      !taken(x, y, wide, high) && shares(x, y, wide, high) <= most;
     if (!reach && object.total >= 3 * full) {
       const inside = this.#lowest((x, y) => {
-        if (taken(x, y, wide, high) || 10 * own(x, y, wide, high) < 9 * full) return Infinity;
+        if (!isFree(x, y) || 10 * own(x, y, wide, high) < 9 * full) return Infinity;
         const [right, down] = this.#way(x, y);
         return right * right + down * down;
       });
       if (inside) return inside;
     }
     return this.#lowest((x, y) => {
-      if (taken(x, y, wide, high) || (!reach && !own(x - 1, y - 1, wide + 2, high + 2))) return Infinity;
+      if (!isFree(x, y) || (!reach && !own(x - 1, y - 1, wide + 2, high + 2))) return Infinity;
       const [right, down] = this.#way(x, y);
       const above = Math.abs(right) + 2 * Math.abs(2 * (y + high) - 2 * object.box.y0);
       const covered = 64 * (4 * others(x, y, wide, high) + 2 * own(x, y, wide, high));
@@ -226,7 +265,7 @@ class Search {
    */
   #sums(cells) {
     const [wide, high] = [this.x1 - this.x0 + 1, this.y1 - this.y0 + 1];
-    const sums = new Int32Array(wide * high);
+    const sums = new Float64Array(wide * high);
     for (let row = 1; row < high; row++)
       for (let column = 1, line = 0; column < wide; column++) {
         line += cells((this.y0 + row - 1) * this.grid.columns + this.x0 + column - 1);

@@ -111,3 +111,34 @@ def test_an_instance_under_another_is_labelled_all_the_same() -> None:
     one = filled(size, 200, 200, 400, 400)
     plates = place_labels(instances_of([one, one.copy()], size), [TEXTS] * 2)
     assert sorted(plate.position for plate in plates) == [0, 1]
+
+
+@pytest.mark.parametrize("size", [(192, 256), (256, 100), (130, 250)])  # a cell is a pixel
+def test_labels_leave_most_of_every_object_in_sight(size: Size) -> None:
+    """At most three tenths of what is seen of an object are under the labels of others, however many there are."""
+    found = blobs(np.random.default_rng(7), 90, size)
+    texts = [(29, 8), (16, 8)]
+    owner, under = np.full(size, -1), np.full(size, -1)
+    for position in sorted(range(len(found)), key=lambda position: -found.masks[position].area):
+        owner[found.masks[position].decode() > 0] = position
+    plates = place_labels(found, [texts] * len(found))
+    for plate in plates:
+        (wide, high), x, y = texts[plate.choice], plate.x, plate.y
+        under[y : y + high, x : x + wide] = plate.position
+    for position in range(len(found)):
+        seen = owner == position
+        hidden = seen & (under >= 0) & (under != position)
+        assert hidden.sum() <= 0.3 * seen.sum() + 1
+    assert len(plates) > 15
+
+
+def test_a_crowded_image_keeps_its_lines_short_of_hiding_it() -> None:
+    """Labels away from their objects end where labels cover a fifth of the image."""
+    size = (240, 320)
+    crowd = [filled(size, x, y, x + 7, y + 7) for x in range(100, 220, 10) for y in range(80, 160, 10)]
+    plates = place_labels(instances_of(crowd, size), [TEXTS] * len(crowd))
+    away = [plate for plate in plates if plate.towards is not None]
+    assert len(plates) < len(crowd)
+    assert away
+    covered = sum(TEXTS[plate.choice][0] * TEXTS[plate.choice][1] for plate in plates)
+    assert covered < 0.35 * size[0] * size[1]
