@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
     Runs = NDArray[np.int64]
 
-_GROUPS = 7  # five bits each: a run of at most 2**34, far beyond any image
+_GROUPS = 7  # five bits each: a number of at most 2**34, far beyond any image
+_LONGEST = 1 << 34  # of a run: where differences add up to more, a sum of runs may overflow
 
 
 def parse_counts(counts: bytes) -> Runs:
     """Return the run lengths that compressed COCO `counts` stand for.
 
     Raises:
-        ValueError: these are not compressed counts, or a run is negative.
+        ValueError: these are not compressed counts, or a run is negative or absurdly long.
     """
     groups = np.frombuffer(counts, np.uint8) - np.uint8(48)  # what was below 48 is far above 63 now
     if groups.size == 0:
@@ -37,6 +38,8 @@ def parse_counts(counts: bytes) -> Runs:
     runs[2::2] = np.cumsum(runs[2::2])
     if runs.min() < 0:
         raise ValueError("compressed COCO run lengths with a negative run")
+    if runs.max() > _LONGEST:
+        raise ValueError("compressed COCO run lengths with an absurdly long run")
     return runs
 
 

@@ -17,7 +17,7 @@ from maskserve.decoding.decoders import OwnProcess
 from maskserve.errors import InferenceFailed, MaskserveError, ModelNotFound, RequestTimeout, ServerUnavailable
 from maskserve.transport.base import ServedModel, ServerStatus
 from maskserve.transport.cancellation import CalledOff
-from maskserve.transport.wire import BYTES_LENGTH, ImageRequest, Tensor
+from maskserve.transport.wire import BYTES_LENGTH, ImageRequest, OwnAnswer, Tensor
 from maskserve_local.core_pool import CorePool
 from maskserve_local.cpus import stream_count, thread_count
 from maskserve_local.sources import Source
@@ -64,7 +64,8 @@ class InProcessTransport:
         self._check(model)
         deadline = time.monotonic() + self._timeout
         try:
-            return [_tensor(name, array) for name, array in self._run(_inputs(request), request, deadline).items()]
+            outputs = self._run(_inputs(request), request, deadline)
+            return OwnAnswer(_tensor(name, array) for name, array in outputs.items())
         except MaskserveError:
             raise
         except Exception as error:

@@ -66,6 +66,21 @@ def test_counts_of_another_mask_or_of_none_are_refused(counts, message):
         decode_crop(counts, 5, 5)
 
 
+def test_runs_whose_sum_overflows_are_refused():
+    """Added up in 64 bits they are of the right size, and the pixels would be written beyond the mask's memory."""
+    longest, left = (1 << 34) - 1, (1 << 64) + 25
+    count = next(n for n in range(40_000, 50_000) if longest * n * (n + 1) // 2 >= left)
+    steps = []
+    for weight in range(count, 0, -1):
+        steps.append(min(longest, left // weight))
+        left -= steps[-1] * weight
+    runs = np.zeros(2 * count, np.int64)
+    runs[1::2] = np.cumsum(steps)
+    assert left == 0 and int(runs.sum()) == 25
+    with pytest.raises(ValueError, match="absurdly long"):
+        decode_crop(_rle.format_counts(runs), 5, 5)
+
+
 @given(st.binary(max_size=30), st.integers(0, 8), st.integers(0, 8))
 def test_arbitrary_bytes_are_a_mask_or_an_error(counts, height, width):
     try:

@@ -53,6 +53,17 @@ def test_an_image_is_answered_in_the_contracts_tensors(source: Source) -> None:
     assert instances.masks[0].area > 0
 
 
+def test_the_run_lengths_of_its_own_answer_are_not_read_again(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = InProcessTransport(source).infer("fake", ImageRequest(image(size=(20, 30))))
+    checked = read_answer(list(answer), ())
+    monkeypatch.setattr("maskserve.transport.wire.check_counts", lambda *_: pytest.fail("they were read"))
+    own = read_answer(answer, ())
+    assert [(mask.counts, mask.box, mask.size) for mask in own.masks] == [
+        (mask.counts, mask.box, mask.size) for mask in checked.masks
+    ]
+    assert len(own.masks) == 1
+
+
 def test_threshold_and_classes_count(source: Source) -> None:
     transport = InProcessTransport(source)
     grey = image(100)
