@@ -54,8 +54,9 @@ def create_pipeline(
 
     Arguments beat what a pipeline file says. Where neither an argument nor the environment nor the file names a server,
     the one at ``grpc://localhost:8001`` is taken if it has a model of that name, and a warning of the logger
-    ``maskserve`` says so. Otherwise, and always for a folder or a file, the model is loaded into this process now, as PaddleX does it (with ``maskserve[local]``; a Paddle folder
-    or an official name is converted first, once, with ``maskserve[local,convert]``).
+    ``maskserve`` says so. Otherwise, and always for a folder or a file, the model is loaded into this process now, as
+    PaddleX does it (with ``maskserve[local]``; a Paddle folder or an official name is converted first, once, with
+    ``maskserve[local,convert]``).
 
     Args:
         pipeline: name of the model, such as "Mask-RT-DETR-S"; "instance_segmentation" is the server's only model, or
