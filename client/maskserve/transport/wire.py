@@ -193,7 +193,9 @@ def _clip(boxes: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float
     return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
 
 
-def _masks(counts: list[bytes], boxes: NDArray[np.int32], size: tuple[int, int], *, own: bool) -> tuple[Mask, ...]:
+def _masks(
+    counts: list[bytes], boxes: NDArray[np.int32], size: tuple[int, int], *, own: bool = False
+) -> tuple[Mask, ...]:
     if own:
         return tuple(Mask(text, (x, y, w, h), size) for text, (x, y, w, h) in zip(counts, boxes.tolist(), strict=True))
     masks = []
