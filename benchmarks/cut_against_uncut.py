@@ -4,6 +4,7 @@ Examples:
     python benchmarks/cut_against_uncut.py PADDLE_DIR [PADDLE_DIR ...] --photo street.jpg
     python benchmarks/cut_against_uncut.py PADDLE_DIR --photo street.jpg --size 4000x3000 --ways onnxruntime openvino
     python benchmarks/cut_against_uncut.py PADDLE_DIR --photo street.jpg --paddlex ENVIRONMENT/bin/python
+    python benchmarks/cut_against_uncut.py PADDLE_DIR --photo street.jpg --calibration PHOTOS --keep CORES
 
 Every row is a process of its own, so that peak memory is its own. All rows of a model are loaded, answer once, and then
 take turns, round after round, a second or one image each: other users of the machine disturb all of them alike. Times
@@ -23,12 +24,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from turns import ANSWER
 
+INT8 = "openvino-int8"
 WAYS = {
     "paddlex": "PaddleX, uncut",
     "paddle": "Paddle Inference, uncut",
@@ -36,6 +39,7 @@ WAYS = {
     "onnxruntime": "maskserve on ONNX Runtime",
     "openvino": "maskserve on OpenVINO",
     "openvino-bf16": "maskserve on OpenVINO, bf16",
+    INT8: "maskserve on OpenVINO, int8",
 }
 BASELINES = ("paddlex", "paddle")
 HEADER = """\
@@ -59,7 +63,8 @@ class Row:
         self._limit = min(_MEMORY, int(0.8 * _available_memory()))
         self._log = Path(target, f"{way}.log")
         here, image = Path(__file__).parent, [arguments.photo, arguments.size]
-        command = [sys.executable, "-W", "ignore", here / "cut_ways.py", way, folder, target, *image]
+        calibration = [arguments.calibration] if way == INT8 and arguments.calibration else []
+        command = [sys.executable, "-W", "ignore", here / "cut_ways.py", way, folder, target, *image, *calibration]
         if way == "paddlex":
             command = [arguments.paddlex, "-W", "ignore", here / "peers" / "paddlex_model.py", folder, *image]
         pipe = subprocess.PIPE
@@ -105,6 +110,13 @@ def _available_memory() -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
 
 
+def _target(keep: Path | None, name: str) -> AbstractContextManager[str]:
+    if keep is None:
+        return TemporaryDirectory()
+    (keep / name).mkdir(parents=True, exist_ok=True)
+    return nullcontext(str(keep / name))
+
+
 def _measure(folder: Path, ways: Sequence[str], target: str, arguments: argparse.Namespace) -> dict[str, Row]:
     rows = {way: Row(way, folder, target, arguments) for way in ways}
     for _ in range(arguments.rounds):
@@ -137,14 +149,17 @@ def main() -> None:
     parser.add_argument("--size", default="640x480", help="width x height (default: %(default)s)")
     parser.add_argument("--paddlex", type=Path, metavar="PYTHON", help="of an environment that has PaddleX")
     parser.add_argument("--ways", nargs="+", choices=WAYS, help="which rows (default: all that can be had)")
+    parser.add_argument("--calibration", type=Path, metavar="DIR", help="images for the row with int8")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what is converted here, for another run")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each row (default: %(default)s)")
     arguments = parser.parse_args()
     if "paddlex" in (arguments.ways or ()) and not arguments.paddlex:
         parser.error("the row `paddlex` needs --paddlex, the Python of an environment that has PaddleX")
     print(f"{arguments.photo.name}, {arguments.size}\n\n{HEADER}", flush=True)
-    ways = arguments.ways or [way for way in WAYS if way != "paddlex" or arguments.paddlex]
+    needed = {"paddlex": arguments.paddlex, INT8: arguments.calibration}
+    ways = arguments.ways or [way for way in WAYS if needed.get(way, True)]
     for folder in arguments.folders:
-        with TemporaryDirectory() as target:
+        with _target(arguments.keep, folder.name) as target:
             rows = _measure(folder, ways, target, arguments)
             for way in ways:
                 print(_text(folder.name, way, rows), flush=True)

@@ -1,24 +1,26 @@
 """One row of `cut_against_uncut.py`, in a process of its own: a way from decoded pixels to instances.
 
-    python cut_ways.py WAY PADDLE_DIR TARGET PHOTO WIDTHxHEIGHT
+    python cut_ways.py WAY PADDLE_DIR TARGET PHOTO WIDTHxHEIGHT [CALIBRATION]
 
-It makes what the way runs, once per TARGET, loads it, answers once, and then takes a turn for each line it reads.
+CALIBRATION is a directory of images, for int8. It makes what the way runs, once per TARGET, loads it, answers once, and
+then takes a turn for each line it reads.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from turns import take_turns
 
 UNCUT_ONNX = "uncut.onnx"
+_PREPARE = "prepare"
 
 
-def prepare(way: str, folder: Path, target: Path) -> None:
+def prepare(way: str, folder: Path, target: Path, calibration: Sequence[Path] = ()) -> None:
     """Make what a way runs from the Paddle folder."""
     if way == "uncut-onnx":
         from maskserve_convert.paddle.export import export
@@ -30,7 +32,16 @@ def prepare(way: str, folder: Path, target: Path) -> None:
         from maskserve_tools import convert
 
         engine, _, precision = way.partition("-")
-        convert(folder, repository=target, name=way, engine=engine, precision=precision or "fp32", layout="single")
+        precision = precision or "fp32"
+        convert(
+            folder,
+            repository=target,
+            name=way,
+            engine=engine,
+            precision=precision,
+            layout="single",
+            calibration=calibration or None,
+        )
 
 
 def load(way: str, folder: Path, target: Path) -> Callable[[Any], int]:
@@ -87,11 +98,13 @@ def _served(directory: Path) -> Callable[[Any], int]:
 
 def main() -> None:
     """Prepare in a child, whose memory is not this row's, and take turns."""
-    way, folder, target, input_image, size = sys.argv[1:6]
-    if sys.argv[6:] == ["prepare"]:
-        prepare(way, Path(folder), Path(target))
+    if sys.argv[1] == _PREPARE:
+        way, folder, target, _, _, *calibration = sys.argv[2:]
+        prepare(way, Path(folder), Path(target), [Path(path) for path in calibration])
         return
-    subprocess.run([sys.executable, "-W", "ignore", *sys.argv, "prepare"], check=True, stdout=sys.stderr)
+    way, folder, target, input_image, size = sys.argv[1:6]
+    command = [sys.executable, "-W", "ignore", sys.argv[0], _PREPARE, *sys.argv[1:]]
+    subprocess.run(command, check=True, stdout=sys.stderr)
     take_turns(load(way, Path(folder), Path(target)), input_image, size)
 
 
