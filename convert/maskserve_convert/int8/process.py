@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskserve.decoding.decode import decode
+from maskserve.errors import ToolError
 from maskserve_convert.int8.agreement import compare_cores
 from maskserve_convert.int8.clips import remove_clips
+from maskserve_convert.int8.joins import find_joins
 from maskserve_convert.int8.quantising import IMAGE_LINE, RESULT_LINE
 from maskserve_convert.int8.tail import find_tail, name_nodes
 from maskserve_convert.onnx.batching import fix_batch
@@ -33,6 +35,7 @@ from maskserve_server.stages import CORE_THRESHOLD, feeds
 if TYPE_CHECKING:
     import onnx
 
+_NEVER_RAN = "Statistics were not collected"
 _COMPARED = 16  # of the images: each is answered by both cores
 
 
@@ -43,7 +46,11 @@ def _main(directory: str, batches: str, *names: str) -> None:
     fix_batch(file, spec.core.outputs if batches == "batched" else ())
     as_float = folder / f"float.{file.name}"
     shutil.copy(file, as_float)
-    tail, quantised = _quantise(spec, file, images)
+    try:
+        tail, quantised = _quantise(spec, file, images)
+    except ToolError as error:
+        print(RESULT_LINE + json.dumps({"why": str(error)}))
+        return
     model = load(file)
     remove_clips(model)
     save(model, file)
@@ -57,22 +64,48 @@ def _quantise(spec: ModelSpec, file: Path, images: Sequence[Path]) -> tuple[int,
     import nncf
     import onnx
 
-    nncf.set_log_level(logging.ERROR)
-    model = onnx.load(str(file))
+    model, wanted = onnx.load(str(file)), set(spec.core.inputs)
+    feeding = partial(_feeds, spec, Preprocessor(spec.preprocess), wanted.__contains__)
     name_nodes(model.graph)
-    tail = find_tail(model.graph)
-    wanted = set(spec.core.inputs)
-    made = nncf.quantize(
-        model,
-        nncf.Dataset(list(images), partial(_feeds, spec, Preprocessor(spec.preprocess), wanted.__contains__)),
-        subset_size=len(images),
-        preset=nncf.QuantizationPreset.MIXED,
-        target_device=nncf.TargetDevice.CPU,
-        ignored_scope=nncf.IgnoredScope(names=tail, validate=False),
-        advanced_parameters=_parameters(spec),
-    )
+    made = quantise_model(model, nncf.Dataset(list(images), feeding), len(images), _parameters(spec))
     onnx.save(made, str(file))
-    return len(tail), _count_quantised(made.graph)
+    return len(find_tail(model.graph)), _count_quantised(made.graph)
+
+
+def quantise_model(model: onnx.ModelProto, images: Any, count: int, parameters: Any = None) -> onnx.ModelProto:
+    """Return a model of 8-bit integers, with a tail in float.
+
+    Args:
+        model: nodes that have names of their own.
+        images: NNCF's data set.
+        count: how many of them there are.
+        parameters: NNCF's advanced ones.
+
+    Raises:
+        ToolError: a part of the model never ran, so that its ranges are not known.
+    """
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    ignored = [*find_tail(model.graph), *find_joins(model.graph)]
+    try:
+        return nncf.quantize(
+            model,
+            images,
+            subset_size=count,
+            preset=nncf.QuantizationPreset.MIXED,
+            target_device=nncf.TargetDevice.CPU,
+            ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
+            advanced_parameters=parameters,
+        )
+    except nncf.InternalError as error:
+        if _NEVER_RAN not in str(error):
+            raise
+        raise ToolError(
+            "with these images a part of the network never runs, so that its ranges cannot be measured "
+            f"({str(error).rpartition(' ')[2]}): an R-CNN makes masks only of what it finds above the threshold; "
+            "calibrate on images that show what the model looks for"
+        ) from error
 
 
 def _parameters(spec: ModelSpec) -> Any:

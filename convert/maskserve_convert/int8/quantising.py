@@ -122,6 +122,8 @@ def quantise(directory: Path, batched: bool, calibration: Calibration, report: C
     if not results:
         raise ToolError(f"quantising ended without a result: {printed[-300:]}")
     result = json.loads(results[-1].removeprefix(RESULT_LINE))
+    if "why" in result:
+        raise ToolError(result["why"])
     made = Quantised(calibration, Agreement(**result["agreement"]), result["quantised"], result["tail"])
     report(f"int8: {made.agreement.words}")
     return made

@@ -15,6 +15,7 @@ from tritonclient.grpc import model_config_pb2 as schema
 from maskserve import create_pipeline
 from maskserve.errors import ToolError
 from maskserve_convert import checked_choices, cores
+from maskserve_convert.int8 import quantising
 from maskserve_convert.int8.calibration import Calibration
 from maskserve_convert.int8.quantising import Agreement, Quantised
 from maskserve_convert.triton.targets import containers
@@ -102,6 +103,14 @@ def test_a_model_that_does_not_survive_is_said_to(
 
 
 @needs_paddle
+def test_why_it_cannot_be_quantised_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the process that did not end well, with the last lines that it printed."""
+    answer = f"{quantising.RESULT_LINE}{json.dumps({'why': 'calibrate on other images'})}"
+    monkeypatch.setattr(quantising, "run_module", lambda *_, **__: f"{answer}\n")
+    with pytest.raises(ToolError, match=r"^calibrate on other images$"):
+        quantising.quantise(tmp_path, True, Calibration((tmp_path / "a.jpg",), 0, 1), lambda _: None)
+
+
 @pytest.mark.usefixtures("nncf_is_there")
 def test_for_a_container(demo_model: Path, tmp_path: Path, quantised: Callable[[int], None]) -> None:
     quantised(10)

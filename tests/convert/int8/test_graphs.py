@@ -14,7 +14,9 @@ pytest.importorskip("onnx_ir", reason="converting needs the convert extra")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from maskserve.errors import ToolError  # noqa: E402
 from maskserve_convert.int8.clips import remove_clips  # noqa: E402
+from maskserve_convert.int8.joins import find_joins  # noqa: E402
 from maskserve_convert.int8.tail import find_tail, name_nodes  # noqa: E402
 from maskserve_convert.onnx.model import load, save  # noqa: E402
 
@@ -106,3 +108,67 @@ def test_a_clip_that_something_else_reads_stays(tmp_path: Path) -> None:
 
 def run(file: Path, x: Any) -> Any:
     return ort.InferenceSession(str(file), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+
+
+def two_levels(*boxes: int) -> Any:
+    """Return a model that pools as many boxes on each level, joins the levels, and convolves."""
+    pool = {"output_height": 4, "output_width": 4}
+    nodes = [helper.make_node("Conv", ["x", "k"], ["a"])]
+    for level in range(len(boxes)):
+        nodes.append(helper.make_node("RoiAlign", ["a", f"boxes{level}", f"image{level}"], [f"pooled{level}"], **pool))
+    nodes += [
+        helper.make_node("Reshape", ["pooled0", "same"], ["moved0"]),
+        helper.make_node("Concat", ["moved0", *(f"pooled{level}" for level in range(1, len(boxes)))], ["all"], axis=0),
+        helper.make_node("Gather", ["all", "order"], ["sorted"], axis=0),
+        helper.make_node("Conv", ["sorted", "k"], ["y"]),
+    ]
+    constants = {
+        "k": np.ones((1, 1, 1, 1), np.float32),
+        "order": np.arange(sum(boxes)),
+        "same": np.array([-1, 1, 4, 4]),
+    }
+    for level, count in enumerate(boxes):
+        constants[f"boxes{level}"] = np.tile(np.array([[0, 0, 6, 6]], np.float32), (count, 1))
+        constants[f"image{level}"] = np.zeros(count, np.int64)
+    made = graph(nodes, constants, [1, 1, 8, 8])
+    made.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "boxes"
+    name_nodes(made.graph)
+    return made
+
+
+def test_levels_are_not_quantised_before_they_are_joined() -> None:
+    made = two_levels(2, 1)
+    assert find_joins(made.graph) == ["1.RoiAlign", "2.RoiAlign", "3.Reshape", "4.Concat"]
+
+
+def test_a_single_level_is_quantised_where_it_is_pooled() -> None:
+    nodes = [
+        helper.make_node("RoiAlign", ["x", "boxes", "image"], ["a"]),
+        helper.make_node("Conv", ["a", "k"], ["b"]),
+        helper.make_node("Concat", ["b", "b"], ["y"], axis=0),
+    ]
+    constants = {"boxes": np.zeros((1, 4), np.float32), "image": np.zeros(1, np.int64), "k": np.ones((1, 1, 1, 1), "f")}
+    made = graph(nodes, constants, [1, 1, 4, 4]).graph
+    name_nodes(made)
+    assert find_joins(made) == []
+
+
+def quantise_two_levels(*boxes: int) -> list[str]:
+    """Return the operations that read 8-bit integers."""
+    nncf = pytest.importorskip("nncf", reason="quantising needs nncf: `make int8`")
+    from maskserve_convert.int8.process import quantise_model
+
+    image = np.random.default_rng(0).normal(size=(1, 1, 8, 8)).astype(np.float32)
+    made = quantise_model(two_levels(*boxes), nncf.Dataset([{"x": image}]), 1).graph
+    read = {value for node in made.node if node.op_type == "DequantizeLinear" for value in node.output}
+    return [node.name for node in made.node if not read.isdisjoint(node.input)]
+
+
+def test_a_level_without_boxes_is_no_obstacle() -> None:
+    """No image showed anything of that level's size: NNCF found no numbers behind its pooling, and gave up."""
+    assert {"0.Conv", "6.Conv"} <= set(quantise_two_levels(2, 0))
+
+
+def test_images_that_leave_a_part_of_the_network_idle_are_said_to() -> None:
+    with pytest.raises(ToolError, match=r"a part of the network never runs.*calibrate on images that show"):
+        quantise_two_levels(0, 0)
