@@ -204,7 +204,7 @@ class Painted:
         return [encode_crop(m) if area(w) else b"" for m, w in zip(masks, self.windows, strict=True)]
 
     def add_to(self, tally: Tally) -> None:
-        """Paint, compare and count."""
+        """Compare the masks of every way, and count."""
         tally.photos += 1
         if not self.windows:
             return
