@@ -1,6 +1,9 @@
 /** The photos of this visit: each with what came of it, as small pictures to choose from where there are several. */
 
 import { byId } from "./elements.js";
+import { makeCanvas } from "./sprites.js";
+
+const THUMBNAIL = 112; // pixels: 56 on dense screens
 
 /**
  * @typedef {object} Entry
@@ -25,15 +28,17 @@ export class Gallery {
   }
 
   /**
-   * @param {import("./intake.js").Given[]} given
-   * @returns {Entry[]}
+   * @param {File | Blob} file
+   * @param {string | null} name
+   * @param {ImageBitmap} bitmap of it; not kept
+   * @returns {Entry}
    */
-  add(given) {
-    const added = given.map((one) => this.#makeEntry(one));
-    this.entries.push(...added);
-    byId("gallery").replaceChildren(...this.entries.map(({ button }) => button));
+  add(file, name, bitmap) {
+    const entry = this.#makeEntry(file, name, bitmap);
+    this.entries.push(entry);
+    byId("gallery").append(entry.button);
     byId("gallery").hidden = this.entries.length < 2;
-    return added;
+    return entry;
   }
 
   /** @param {Entry} entry */
@@ -63,18 +68,21 @@ export class Gallery {
     return this.entries.find(({ state }) => state === "waiting");
   }
 
+  /** Whether one failed in a way in which the others would, too: somebody has to try again. */
+  get isStuck() {
+    return this.entries.some(({ state, problem }) => state === "failed" && (problem.again || problem.key));
+  }
+
   /**
-   * @param {import("./intake.js").Given} given
+   * @param {File | Blob} file
+   * @param {string | null} name
+   * @param {ImageBitmap} bitmap
    * @returns {Entry}
    */
-  #makeEntry({ file, name }) {
+  #makeEntry(file, name, bitmap) {
     const button = document.createElement("button");
     button.type = "button";
-    const image = document.createElement("img");
-    image.alt = "";
-    image.width = image.height = 56;
-    image.src = URL.createObjectURL(file);
-    button.append(image);
+    button.append(thumbnail(bitmap));
     /** @type {Entry} */
     const entry = { file, name, state: "waiting", answer: null, problem: null, address: "", button };
     button.addEventListener("click", () => this.told(entry));
@@ -91,6 +99,19 @@ export class Gallery {
     event.preventDefault();
     this.entries[moves[event.key]]?.button.focus();
   }
+}
+
+/**
+ * A small square of the photo's middle: a hundred whole photos would take gigabytes.
+ * @param {ImageBitmap} bitmap
+ */
+function thumbnail(bitmap) {
+  const [canvas, context] = makeCanvas(THUMBNAIL, THUMBNAIL);
+  const side = Math.min(bitmap.width, bitmap.height);
+  const [left, top] = [(bitmap.width - side) / 2, (bitmap.height - side) / 2];
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, left, top, side, side, 0, 0, THUMBNAIL, THUMBNAIL);
+  return canvas;
 }
 
 /** @param {Entry} entry */

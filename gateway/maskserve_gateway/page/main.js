@@ -15,7 +15,7 @@ import { readPhoto } from "./photo.js";
 import { Progress } from "./progress.js";
 import { getInfo, lowestScore, makeRequest, segment } from "./service.js";
 import { Stage } from "./stage.js";
-import { instances as counted, keyNeeded, problem, time, tooLarge } from "./words.js";
+import { instances as counted, keyNeeded, problem, refusal, time, tooLarge } from "./words.js";
 
 /** @typedef {import("./gallery.js").Entry} Entry */
 
@@ -33,6 +33,7 @@ let photo = null;
 /** @type {import("./instances.js").Instance[]} */
 let instances = [];
 let threshold = 0.5;
+let isOwnThreshold = false; // chosen on the slider: it stays from photo to photo
 let arrivals = 0;
 let job = new AbortController();
 /** @type {Entry | null} the one that is being segmented */
@@ -80,25 +81,32 @@ async function introduce() {
 }
 
 /**
- * New photos. Those that came last win, whatever is under way; one that cannot be read disturbs nothing.
+ * New photos. The first that can be read is shown at once, the others wait for their turn; those that came last win,
+ * whatever is under way. One that cannot be read disturbs nothing.
  * @param {import("./intake.js").Given[]} given
  */
 async function take(given) {
   const arrival = ++arrivals;
-  const readable = [];
-  let first = null;
-  for (const one of given) {
+  let shown = false;
+  const refused = [];
+  for (const { file, name } of given) {
+    let next;
     try {
-      const next = await readPhoto(one.file, one.name);
-      if (arrival !== arrivals || first) next.bitmap.close();
-      else first = next;
-      readable.push(one);
+      next = await readPhoto(file, name);
     } catch (error) {
-      if (arrival === arrivals) complain(problem(error));
+      refused.push(error);
+      if (!shown && arrival === arrivals) complain(refusal(refused, given.length));
+      continue;
     }
-    if (arrival !== arrivals) return first?.bitmap.close();
+    if (!shown && arrival !== arrivals) return next.bitmap.close();
+    const entry = gallery.add(file, name, next.bitmap);
+    if (shown) {
+      next.bitmap.close();
+      if (!gallery.isStuck) goOn();
+    } else see(entry, next);
+    shown = true;
   }
-  if (first) await see(gallery.add(readable)[0], first);
+  if (shown && refused.length) complain(refusal(refused, given.length));
 }
 
 /**
@@ -108,7 +116,13 @@ async function take(given) {
  */
 async function see(entry, read) {
   const arrival = ++arrivals;
-  const next = read ?? (await readPhoto(entry.file, entry.name));
+  let next = read;
+  try {
+    next ??= await readPhoto(entry.file, entry.name);
+  } catch (error) {
+    if (arrival === arrivals) complain(problem(error));
+    return;
+  }
   if (arrival !== arrivals) return next.bitmap.close();
   photo?.bitmap.close();
   photo = next;
@@ -134,10 +148,10 @@ async function run(entry) {
     await introduced; // the limits, and the model's own threshold
     const image = isSeen() ? photo : await readPhoto(entry.file, entry.name);
     const body = await makeRequest(entry.file, lowestScore(model()));
-    const refusal = tooLarge(image, body, info);
+    const excess = tooLarge(image, body, info);
     if (image !== photo) image.bitmap.close();
     if (signal.aborted) return;
-    if (refusal) return fail(entry, refusal);
+    if (excess) return fail(entry, excess);
     const answer = await send(body, signal, isSeen());
     gallery.update(entry, { state: "done", answer });
     running = null;
@@ -194,7 +208,7 @@ function prepare() {
 function finish(answer) {
   instances = readInstances(answer.result);
   recolour(instances, isByClass());
-  threshold = model()?.threshold ?? 0.5;
+  if (!isOwnThreshold) threshold = model()?.threshold ?? 0.5;
   list.setInstances(instances, filters.setInstances(instances));
   panel.showScores(instances, lowestScore(model()));
   panel.showFacts(photo, answer);
@@ -291,6 +305,7 @@ function listenToControls() {
 /** @param {number} value */
 function setThreshold(value) {
   threshold = value;
+  isOwnThreshold = true;
   filter();
 }
 
@@ -302,6 +317,7 @@ function tryAgain() {
 
 async function changeModel() {
   panel.showModel(model());
+  isOwnThreshold = false;
   stop();
   gallery.forget();
   if (gallery.current) await run(gallery.current);

@@ -82,6 +82,9 @@ export function showCount({ shown, isolated }, all, threshold) {
     ? none(all, threshold)
     : "The model found none of its classes in this photo.";
   enable(true);
+  document.querySelectorAll(".downloads [value=cutout]").forEach((button) => {
+    /** @type {HTMLButtonElement} */ (button).disabled = !shown.length;
+  });
 }
 
 /**

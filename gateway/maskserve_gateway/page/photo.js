@@ -18,7 +18,7 @@ export class UnreadablePhoto extends Error {}
  * @returns {Promise<Photo>}
  */
 export async function readPhoto(file, name) {
-  if (file.size === 0) throw new UnreadablePhoto("The file is empty.");
+  if (file.size === 0) throw new UnreadablePhoto(`${called(name)} is empty.`);
   try {
     const bitmap = await createImageBitmap(file);
     return { file, name, bitmap, width: bitmap.width, height: bitmap.height };
@@ -27,17 +27,24 @@ export async function readPhoto(file, name) {
   }
 }
 
+/** @param {string | null} name */
+function called(name) {
+  return name ? `“${name}”` : "What you pasted";
+}
+
 /**
  * @param {Blob} file
  * @param {string | null} name
  * @returns {string}
  */
 function whyUnreadable(file, name) {
-  const what = name ? `“${name}”` : "What you pasted";
+  const what = called(name);
   if (/^image\/(tiff|heic|heif)$/.test(file.type) || /\.(tiff?|hei[cf])$/i.test(name ?? "")) {
     return `${what} is a picture that this browser cannot show. Save it as JPEG or PNG and try again.`;
   }
-  if (file.type.startsWith("image/")) return `${what} is damaged, or is not the picture it says it is.`;
+  if (file.type.startsWith("image/")) {
+    return `${what} is damaged, too large for this browser, or not the picture it says it is.`;
+  }
   return `${what} is not an image. JPEG, PNG, WebP and BMP files work.`;
 }
 

@@ -109,6 +109,18 @@ function plain(title, text) {
   return { title, text, again: false, key: false };
 }
 
+/**
+ * What is said of files that cannot be shown, of those that came together.
+ * @param {unknown[]} errors one for each
+ * @param {number} count of all that came
+ * @returns {Problem}
+ */
+export function refusal(errors, count) {
+  if (errors.length === 1) return problem(errors[0]);
+  const first = problem(errors[0]).text;
+  return plain(`${errors.length} of ${count} files cannot be shown`, `The first: ${first}`);
+}
+
 /** @param {string} text */
 function sentence(text) {
   const begun = text.charAt(0).toUpperCase() + text.slice(1);
