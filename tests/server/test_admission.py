@@ -209,6 +209,16 @@ def test_who_asks_this_step_alone_does_not_hold_the_others_up_for_long(clock: Cl
     assert all(turn.waiting.item == "stranger" for turn in strangers)
 
 
+def test_a_test_of_the_server_goes_on_whoever_holds_the_places_behind(clock: Clock) -> None:
+    """Else a stranger who lets nobody on has the server taken for one that hangs, and started again."""
+    bounded = made(clock, pace=1.0, ahead=2)
+    offer(bounded, "stranger")
+    offer(bounded, "stranger")
+    take(bounded), take(bounded)
+    bounded.offer("probe", size=1, timeout=5.0, probe=True)
+    assert take(bounded).waiting.item == "probe"
+
+
 def test_closing_ends_who_waits(clock: Clock) -> None:
     bounded = made(clock)
     taken: queue.Queue[Turn[str] | None] = queue.Queue()

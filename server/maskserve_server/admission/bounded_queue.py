@@ -21,7 +21,7 @@ _WAITING_BYTES = 256 << 20
 # Of a request's time: it is taken in where its answer is expected within this share, for what is expected is a mean.
 _MARGIN = 0.8
 # An answer that comes later than this many times the usual is not coming: its step has died, or it was lost.
-_LOST = 10.0
+_LOST = 5.0
 _LOST_SECONDS = 2.0
 # The same for one that a later one has overtaken. Who asks this step alone, and not the model, sends none any further.
 _OVERTAKEN = 3.0
@@ -126,7 +126,8 @@ class BoundedQueue(Generic[T]):
                     self._remove(late)
                     return Turn(late, None)
                 self._forget_lost(now)
-                if self._waiting and len(self._under_way) < self._ahead:
+                # a test of the server is one more: it shows that the steps behind this one live, whoever holds them up
+                if self._waiting and len(self._under_way) < self._ahead + self._waiting[0].probe:
                     first = self._next()
                     self._remove(first)
                     self._number += 1

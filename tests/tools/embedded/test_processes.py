@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from maskserve.errors import ToolError
 from maskserve_tools.embedded import process_environment as environment
 from maskserve_tools.embedded import session, triton_wheel
+from maskserve_tools.embedded.reviving import Reviving
+from maskserve_tools.embedded.stubs import Stub
 from tests.waiting import wait_until
 
 
@@ -125,3 +128,37 @@ class TestLauncher:
         command[4] = str(os.getpid())
         subprocess.run(command, check=True)
         assert mark.exists()
+
+
+def test_the_time_in_which_all_threads_waited_for_a_processor(tmp_path: Path) -> None:
+    for thread, text in (("7", "1000000000 2000000000 5\n"), ("8", "0 500000000 1\n"), ("9", "?")):
+        folder = tmp_path / "7" / "task" / thread
+        folder.mkdir(parents=True)
+        (folder / "schedstat").write_text(text)
+    assert session.seconds_waited(7, tmp_path) == 2.5
+    assert session.seconds_waited(8, tmp_path) == 0
+
+
+def test_a_model_whose_decoder_gets_no_processor_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with too much to do, models that were well were started again, and got no more then."""
+    config = SimpleNamespace(backend="python")
+    model = SimpleNamespace(name="model", steps=("model.preprocess",), config=SimpleNamespace(backend=""))
+    step = SimpleNamespace(name="model.preprocess", steps=(), config=config)
+    reviving = Reviving.__new__(Reviving)
+    reviving._serving = SimpleNamespace(  # type: ignore[assignment]
+        survey=SimpleNamespace(entries=[model, step]), launch=SimpleNamespace(process=SimpleNamespace(pid=1))
+    )
+    reviving._unknown = set()
+    reviving.stubs = [Stub(10, "model.preprocess", ""), Stub(20, "other", "")]
+    own = [session.Process(1, 0), session.Process(10, 100, parent=1), session.Process(11, 50, parent=10)]
+    others = [session.Process(20, 900, parent=1), session.Process(21, 900, parent=20)]
+    monkeypatch.setattr(session, "members", lambda _: own + others)
+    before = dict.fromkeys((1, 10, 11, 20, 21), 0.0)
+    waited = dict(before)
+    monkeypatch.setattr(session, "seconds_waited", waited.__getitem__)
+    used = reviving.seconds_computed(model)  # type: ignore[arg-type]
+    assert used == 150 / os.sysconf("SC_CLK_TCK")
+    waited.update({11: 4.0, 21: 4.0})  # of five seconds, in which a test image had no answer
+    assert reviving.seconds_computed(model) - used > 0.1 * 5.0  # type: ignore[arg-type]
+    waited.update({11: 0.5})  # as an idle process does on such a machine, whenever it wakes up
+    assert reviving.seconds_computed(model) - used < 0.1 * 5.0  # type: ignore[arg-type]

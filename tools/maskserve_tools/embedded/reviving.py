@@ -19,6 +19,7 @@ from maskserve_tools.embedded.stubs import Stub, find_stubs, missing_instances
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _DEAF = 15.0  # seconds in which Triton must have begun to load an entry; it looks for changes once a second
+_WAITING = 0.2  # the share that counts of the time for which a process waited for a processor
 _log = logging.getLogger("maskserve")
 
 
@@ -166,15 +167,21 @@ class Reviving:
         )
 
     def seconds_computed(self, model: Entry) -> float:
-        """Return how much processor time the processes of a model have used.
+        """Return how much processor time the processes of a model have used, and a share of that which they waited for.
+
+        On a machine that has too much to do they may get next to none: they do not hang, and started again they would
+        get no more. An idle process waits a little, too, whenever it wakes up; so the whole of it does not count.
 
         All processes count where a part of the model runs inside tritonserver, or in processes that were not found.
         """
         names, server = self._python_entries(model), self._serving.launch.process.pid
         if names & self._unknown or self._runs_inside(model):
             return sum(process.ticks for process in session.members(server)) / _TICKS_PER_SECOND
-        found = [session.member(stub.pid, server) for stub in self.stubs if stub.entry in names]
-        return sum(process.ticks for process in found if process is not None) / _TICKS_PER_SECOND
+        stubs = {stub.pid for stub in self.stubs if stub.entry in names}
+        # what decodes images for a model is a process of its own
+        found = [process for process in session.members(server) if {process.pid, process.parent} & stubs]
+        waited = sum(session.seconds_waited(process.pid) for process in found)
+        return sum(process.ticks for process in found) / _TICKS_PER_SECOND + _WAITING * waited
 
     def _schedule(self, name: str, died: float, now: float) -> None:
         """Let an entry be loaded anew, or give it up."""

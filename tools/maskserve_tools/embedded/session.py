@@ -21,11 +21,13 @@ class Process:
         pid: its id.
         ticks: the processor time it used so far.
         state: the letter of its state, such as "S" for one that sleeps and "T" for one that was stopped by a signal.
+        parent: the id of the process that started it.
     """
 
     pid: int
     ticks: int
     state: str = "S"
+    parent: int = 0
 
 
 def members(session: int) -> list[Process]:
@@ -46,7 +48,21 @@ def member(pid: int, session: int) -> Process | None:
         return None
     if int(fields[3]) != session or fields[0] in "ZX":
         return None
-    return Process(pid, ticks=int(fields[11]) + int(fields[12]), state=fields[0])
+    return Process(pid, ticks=int(fields[11]) + int(fields[12]), state=fields[0], parent=int(fields[1]))
+
+
+def seconds_waited(pid: int, where: Path = Path("/proc")) -> float:
+    """Return how long the threads of a process have been ready to run and had no processor; 0 where that is not told.
+
+    Args:
+        pid: the process.
+        where: the folder that tells.
+    """
+    waited = 0
+    for thread in (where / str(pid) / "task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            waited += int(thread.read_text(encoding="ascii").split()[1])
+    return waited / 1e9
 
 
 def kill(session: int, timeout: float = 5.0) -> None:
