@@ -109,11 +109,12 @@ class _Grid:
             own[y0:y1, x0:x1] = True
             rows, columns = np.arange(y0, y1), np.arange(x0, x1)
         box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        labelled = _Object(own, box, self._shares(position))
         for reach in (0, int(look()["ringPlates"])):
             if reach and 100 * np.count_nonzero(self.taken) > look()["crowdedPercent"] * self.taken.size:
                 break
             for choice, size in enumerate(sizes):
-                search = _Search(self, own, self._shares(position), box, size, reach)
+                search = _Search(self, labelled, size, reach)
                 found = search.best()
                 if found is not None:
                     x, y = found
@@ -136,21 +137,33 @@ class _Grid:
         return np.append(shares, 0)  # the last is what cells of no object have
 
 
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """What is to be labelled.
+
+    Attributes:
+        own: its cells.
+        box: x0, y0, x1, y1 around them.
+        shares: of each object, what part of all that may be hidden of it is a cell.
+    """
+
+    own: Cells
+    box: tuple[int, int, int, int]
+    shares: Sums
+
+
 class _Search:
     """All places for one text near its object: costs in whole numbers, and the first of the lowest wins.
 
     Args:
         grid: what is where.
-        own: the cells of the object.
-        shares: of each object, what part of all that may be hidden of it is a cell.
-        box: x0, y0, x1, y1 around them.
+        labelled: the object.
         size: width and height of the text's plate in pixels.
         reach: how many heights of the plate it may be away from the object; 0 where it must touch it.
     """
 
-    def __init__(
-        self, grid: _Grid, own: Cells, shares: Sums, box: tuple[int, int, int, int], size: tuple[int, int], reach: int
-    ) -> None:
+    def __init__(self, grid: _Grid, labelled: _Object, size: tuple[int, int], reach: int) -> None:
+        own, box, shares = labelled.own, labelled.box, labelled.shares
         self.wide, self.high = (-(-side // grid.cell) for side in size)
         rows, columns = grid.height // grid.cell, grid.width // grid.cell  # whole ones
         far = reach * self.high + 1
