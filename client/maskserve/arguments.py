@@ -118,7 +118,8 @@ def checked_class_ids(values: Any) -> tuple[int, ...]:
     Raises:
         InvalidParameter: something is not a class id.
     """
-    return tuple(_class_id(value) for value in _several(values, one=whole(values) is not None, name="class_ids"))
+    one = isinstance(values, str) or whole(values) is not None
+    return tuple(_class_id(value) for value in _several(values, one=one, name="class_ids"))
 
 
 def checked_labels(values: Any) -> tuple[str, ...]:
@@ -131,7 +132,7 @@ def checked_labels(values: Any) -> tuple[str, ...]:
     for label in labels:
         if not isinstance(label, str):
             raise InvalidParameter(f"a class name is text, not {label!r}; class ids go into class_ids=")
-    return tuple(map(str, labels))
+    return tuple(map(str.__str__, labels))  # of an enum's member its text, not its name
 
 
 def checked_positions(values: Any, count: int) -> list[int]:
@@ -140,7 +141,7 @@ def checked_positions(values: Any, count: int) -> list[int]:
     Raises:
         InvalidParameter: something is not a position, or there is nothing there.
     """
-    given = list(_several(values, one=whole(values) is not None, name="indices"))
+    given = list(_several(values, one=isinstance(values, str) or whole(values) is not None, name="indices"))
     if given and all(isinstance(value, bool | np.bool_) for value in given):
         if len(given) != count:
             raise InvalidParameter(f"a mask of {len(given)} bools does not fit {count} instances")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -22,7 +21,7 @@ from maskserve.inputs.sources import images, only_image
 from maskserve.transport.cancellation import Cancellation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Iterable, Mapping
 
     from maskserve.pipeline import Pipeline
     from maskserve.results import Failure, InstanceSegResult
@@ -186,9 +185,9 @@ async def _images(source: Any) -> AsyncGenerator[InputImage, None]:
 async def _taken(source: Any, thread: SourceThread) -> AsyncGenerator[InputImage, None]:
     if isinstance(source, AsyncIterable):
         async for element in source:
-            # a path is read before the source goes on, as one from any other iterator
-            held = isinstance(element, str | os.PathLike | Mapping)
-            async with aclosing(_taken(iter((element,)) if held else element, thread)) as found:
+            # files are read before the source goes on, as those from any other iterator
+            as_it_is = isinstance(element, AsyncIterable | InputImage) or _is_pixels(element)
+            async with aclosing(_taken(element if as_it_is else iter((element,)), thread)) as found:
                 async for input_image in found:
                     yield input_image
     elif isinstance(source, np.ndarray | InputImage):  # at once, before another task of the loop can change it
@@ -202,3 +201,8 @@ async def _taken(source: Any, thread: SourceThread) -> AsyncGenerator[InputImage
                 yield batch[0]
         finally:  # closed on the thread where it was advanced, unless that one is held up
             await asyncio.wait({thread.begin(following.close)}, timeout=GRACE)
+
+
+def _is_pixels(element: Any) -> bool:
+    """Return whether `element` is an array, other than one of paths."""
+    return isinstance(element, np.ndarray) and element.dtype.kind not in "OU"

@@ -18,6 +18,7 @@ from maskserve.transport.cancellation import Cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
+    from typing import NoReturn
 
     from maskserve.transport.base import Transport
 
@@ -175,6 +176,9 @@ class Pipeline:
         A server that was started for this pipeline is stopped, and stays so.
         """
         self._segmenter.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a pipeline cannot be copied or pickled: make one in each process, with create_pipeline")
 
     def __enter__(self) -> Pipeline:
         return self

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -56,6 +58,12 @@ class CorePool:
         self._source, self._threads, self._streams = source, threads, streams
         self._several: _Cores | None = None
         self._fill()
+        _pools.add(self)
+
+    def keep_for_ever(self) -> None:
+        """Let what is loaded never be freed in this process."""
+        for cores in (self._alone, self._several):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(cores))
 
     @contextmanager
     def lend(self, deadline: float) -> Iterator[Core]:
@@ -126,3 +134,16 @@ class CorePool:
         first = Core.on(self._source.spec, self._source.load(self._threads))
         self._alone = _Cores(first, 2, [first])
         self._several = None
+
+
+_pools: weakref.WeakSet[CorePool] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Keep what the parent loaded: to be freed, OpenVINO waits for its threads, which a child does not have."""
+    for pool in tuple(_pools):
+        pool.keep_for_ever()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

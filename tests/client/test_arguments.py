@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from enum import Enum
 from fractions import Fraction
 from typing import Any
 
@@ -77,6 +78,7 @@ NO_CLASS = {
     "array of floats": np.array([1.0]),
     "text": "0",
     "label": "person",
+    "empty text": "",
     "bytes": b"\0",
     "bool": True,
     "numpy bool": np.True_,
@@ -101,6 +103,10 @@ def test_what_is_no_class(pipeline, transport, grey, result, given):
         result.filter(class_ids=given)
 
 
+class Name(str, Enum):
+    PERSON = "person"
+
+
 NAMES = {
     "text": "person",
     "numpy text": np.str_("person"),
@@ -109,7 +115,17 @@ NAMES = {
     "array": np.array(["person"]),
     "set": {"person"},
     "keys": {"person": 1}.keys(),
+    "member of an enum": Name.PERSON,
+    "members of an enum": [Name.PERSON],
 }
+
+
+@pytest.mark.parametrize("given", ["", "person"])
+def test_text_is_named_as_a_whole(pipeline, grey, result, given):
+    with pytest.raises(InvalidParameter, match=f"not {given!r}; class names go into labels="):
+        list(pipeline.predict(grey(), class_ids=given))
+    with pytest.raises(InvalidParameter, match=f"no instance {given!r}"):
+        result.take(given)
 
 
 @pytest.mark.parametrize("given", NAMES.values(), ids=NAMES)

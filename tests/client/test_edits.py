@@ -620,3 +620,68 @@ def test_masks_are_a_list():
     assert repr(masks) == "<6 masks>"
     assert masks == list(masks)
     assert (masks == "text") is False
+
+
+def test_boxes_and_masks_are_multiplied_like_lists(result):
+    twice = copy.deepcopy(result)
+    twice["boxes"], twice["masks"] = twice["boxes"] * 2, 2 * twice["masks"]
+    check(twice, expected([*range(4)] * 2))
+    thrice = copy.deepcopy(result)
+    thrice["boxes"] *= 3
+    thrice["masks"] *= 3
+    check(thrice, expected([*range(4)] * 3))
+
+
+FORMS = {
+    "all of the JSON": lambda edited: edited.update(json.loads(json.dumps(edited.to_dict()))),
+    "run lengths as bytes": lambda edited: edited.update(
+        masks=[{**mask, "counts": mask["counts"].encode()} for mask in edited.to_dict()["masks"]]
+    ),
+    "Mask values": lambda edited: edited.update(masks=[instance.mask for instance in edited.instances]),
+    "dense JSON": lambda edited: edited.update(json.loads(json.dumps(edited.to_dict("dense")))),
+}
+
+
+@pytest.mark.parametrize("edit", FORMS.values(), ids=FORMS)
+def test_masks_in_every_form_that_we_write_are_taken_back(result, edit):
+    edit(result)
+    check(result, expected(range(4)))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [{}, {"size": [2, 2]}, {"size": [2], "counts": "04"}, {"size": [1, 1], "counts": "04"}, {"size": 3, "counts": b""}],
+    ids=str,
+)
+def test_a_dict_that_is_no_mask(result, mask):
+    result["masks"][0] = mask
+    with pytest.raises(InvalidParameter, match=r'res\["masks"\]\[0\] is not a mask'):
+        result.to_dict()
+
+
+def test_a_result_inside_itself_is_refused(result):
+    result["itself"] = result
+    with pytest.raises(InvalidParameter, match="contains itself"):
+        result.to_dict()
+    with pytest.raises(InvalidParameter, match="contains itself"):
+        result.print(json_format=True)
+
+
+def test_what_is_set_as_instances_must_be_instances(result):
+    for wrong in (result.instances[0], list(result.instances), None):
+        with pytest.raises(InvalidParameter, match="is no Instances"):
+            result.instances = wrong
+    check(result, expected(range(4)))
+
+
+def test_a_page_that_is_none(result, tmp_path):
+    result["page_index"] = np.int64(4)
+    assert result.save_to_json(tmp_path).name == "street_4.json"
+    result["page_index"] = "four"
+    with pytest.raises(InvalidParameter, match=r'res\["page_index"\] is \'four\': give the number of a page'):
+        result.save_to_json(tmp_path)
+
+
+def test_an_empty_path_names_no_hidden_file(result, tmp_path):
+    result["input_path"] = ""
+    assert not result.save_to_json(tmp_path).name.startswith(".")

@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import pickle
+import tempfile
 import threading
 from pathlib import Path
 
@@ -90,6 +91,80 @@ def memory():
         file = png(value)
         buffer[: len(file)] = file
         yield memoryview(buffer)[: len(file)]
+
+
+def overwritten(wrap, name="frame.png", write=None):
+    """A program that writes every frame into the same file, and gives its path in some form."""
+
+    def source(folder):
+        path = folder / "frames" / name
+        path.parent.mkdir(exist_ok=True)
+        for value in range(3):
+            if write is None:
+                path.write_bytes(png(value))
+            else:
+                write(path, value)
+            yield wrap(str(path))
+
+    return source
+
+
+def one_page(path, value):
+    Image.new("L", (8, 6), value).save(path)
+
+
+PATHS = {
+    "path": overwritten(str),
+    "list": overwritten(lambda path: [path]),
+    "tuple of Path": overwritten(lambda path: (Path(path),)),
+    "array": overwritten(lambda path: np.array([path])),
+    "array of no dimension": overwritten(np.array),
+    "dict": overwritten(lambda path: {"img": path}),
+    "dict in a dict": overwritten(lambda path: {"img": {"img": path}}),
+    "list in a dict": overwritten(lambda path: {"input": [path]}),
+    "nested lists": overwritten(lambda path: [[(path,)]]),
+    "folder": overwritten(lambda path: str(Path(path).parent)),
+    "TIFF": overwritten(lambda path: [path], "frame.tif", one_page),
+}
+
+
+# One request at a time: all but the first image would be read after the whole source was taken.
+@pytest.mark.parametrize("source", PATHS.values(), ids=PATHS)
+def test_one_file_for_all_frames(transport, late, tmp_path, source):
+    assert values(Pipeline("tiny", transport, concurrency=1).predict(late(source(tmp_path)))) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("source", PATHS.values(), ids=PATHS)
+def test_one_file_in_an_asynchronous_program(transport, late, tmp_path, source):
+    async def frames():
+        for frame in late(source(tmp_path)):
+            yield frame
+
+    async def run():
+        pipeline = AsyncPipeline(Pipeline("tiny", transport, concurrency=1))
+        return values([result async for result in pipeline.predict(frames())])
+
+    assert asyncio.run(run()) == [0, 1, 2]
+
+
+def test_one_document_for_all_pages(transport, late, tmp_path):
+    def documents():
+        for shades in ([0, 1], [2]):
+            first, *others = (Image.new("L", (8, 6), value) for value in shades)
+            first.save(tmp_path / "scan.tif", save_all=True, append_images=others)
+            yield tmp_path / "scan.tif"
+
+    assert values(Pipeline("tiny", transport, concurrency=1).predict(late(documents()))) == [0, 1, 2]
+
+
+def test_a_folder_that_is_gone_when_the_source_goes_on(transport, late):
+    def folders():
+        for value in range(3):
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "frame.png").write_bytes(png(value))
+                yield folder
+
+    assert values(Pipeline("tiny", transport, concurrency=1).predict(late(folders()))) == [0, 1, 2]
 
 
 SOURCES = [array_canvas, view_canvas, pil_canvas, drawn_canvas, nested_canvas, bytes_buffer, memory]
@@ -334,3 +409,11 @@ def test_what_is_in_memory_is_drawn_as_it_was(transport, make):
     pixels[:] = 200  # PaddleX's users draw on it
     assert result["input_img"][0, 0].tolist() == [10, 10, 10]
     assert result.draw().tobytes() == before.tobytes()
+
+
+def test_a_lazy_image_whose_file_is_closed_says_so(pipeline, tmp_path):
+    (tmp_path / "a.png").write_bytes(png(1))
+    with Image.open(tmp_path / "a.png") as image:
+        pass
+    with pytest.raises(InvalidImage, match=r"closed before it was read; call its load\(\) first"):
+        list(pipeline.predict(image))

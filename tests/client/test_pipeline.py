@@ -1,6 +1,8 @@
 """Images in, results out: order, requests under way, arguments."""
 
+import copy
 import itertools
+import pickle
 import threading
 import types
 
@@ -192,3 +194,9 @@ def test_a_number_of_classes_that_is_none_leaves_the_labels(pipeline, transport,
     parameters = {"labels": {"string_value": '["person", "car"]'}, "classes": {"string_value": classes}}
     transport.model_config = lambda model: {"parameters": parameters}
     assert pipeline.labels == ("person", "car")
+
+
+@pytest.mark.parametrize("make", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_pipeline_is_not_copied(pipeline, make):
+    with pytest.raises(TypeError, match="make one in each process, with create_pipeline"):
+        make(pipeline)

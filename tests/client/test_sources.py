@@ -258,3 +258,72 @@ def test_what_is_no_image_is_one_error(source: Any) -> None:
     (bad,) = images(source)
     with pytest.raises(InputError, match="is not an image"):
         bad.encoded()
+
+
+def test_numbers_in_an_array_of_objects_are_one_error() -> None:
+    (image,) = images(BGR.astype(object))
+    with pytest.raises(InputError, match="a list of numbers is not an image"):
+        image.encoded()
+
+
+def test_one_path_as_an_array(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    for kind in (str, object):
+        (image,) = images(np.array(str(tmp_path / "a.png"), kind))
+        assert image.encoded() == PNG
+
+
+class Dataset:
+    """A sequence by its methods alone, as PyTorch has them."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if index >= len(self):
+            raise IndexError(index)
+        return np.full((4, 4, 3), index, np.uint8)
+
+
+def test_a_sequence_that_has_no_iterator() -> None:
+    assert [int(image.bgr()[0, 0, 0]) for image in images(Dataset())] == [0, 1, 2]
+
+
+class NoPath:
+    def __fspath__(self) -> int:
+        return 3
+
+
+async def some() -> Any:
+    yield BGR
+
+
+async def later() -> Any:
+    return BGR
+
+
+REMEDIES = {
+    "asynchronous generator": (some, "give it to AsyncPipeline.predict"),
+    "coroutine": (later, "give what awaiting it returns"),
+    "address of a file": (lambda: "file:///photos/a.png", "give the path of the file"),
+    "home": (lambda: "~/a.png", "expanduser"),
+    "no path": (NoPath, "NoPath has no path"),
+    "a device": (lambda: "/dev/zero", "is a device"),
+}
+
+
+@pytest.mark.parametrize(("make", "remedy"), REMEDIES.values(), ids=REMEDIES)
+def test_what_cannot_be_read_names_the_remedy(make: Any, remedy: str) -> None:
+    source = make()
+    (image,) = images(source)
+    with pytest.raises(InputError, match=remedy):
+        image.encoded()
+    if remedy == REMEDIES["coroutine"][1]:
+        source.close()
+
+
+def test_a_file_that_is_open_for_writing_says_so(tmp_path: Path) -> None:
+    with (tmp_path / "a.png").open("wb") as file:
+        (image,) = images(file)
+        with pytest.raises(InputError, match="open for writing only: open it with mode 'rb'"):
+            image.encoded()

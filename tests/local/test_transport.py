@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -179,6 +180,30 @@ def test_a_forked_child_loads_the_model_again(spec: ModelSpec, engine: FakeEngin
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert loads == [os.getpid()]
     assert threading.active_count() >= 1
+
+
+class Deadly(FakeEngine):
+    """As OpenVINO: to be freed, it waits for its threads, which a forked child does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._here = os.getpid()
+
+    def __del__(self) -> None:
+        if os.getpid() != self._here:
+            os._exit(9)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_forked_child_never_frees_what_its_parent_loaded(spec: ModelSpec, used: bool) -> None:
+    transport = InProcessTransport(Source(spec, lambda threads, streams=1: Deadly()))
+    child = os.fork()
+    if child == 0:
+        answered = not used or len(scores(transport.infer("fake", ImageRequest(image())))) == 1
+        transport.close()
+        gc.collect()
+        os._exit(0 if answered else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("raised", [ImportError("No module named 'openvino'"), RuntimeError("bad model")])

@@ -91,6 +91,32 @@ def test_a_whole_image_without_its_end_marker_is_taken(kind: str, tail: bytes) -
     assert np.array_equal(decode(file[:-2] + tail, LIMITS), by_opencv(file))
 
 
+def ending(zeros: int) -> bytes:
+    """A file whose data end with some bytes that are zero, in front of its end marker."""
+    colours = [(128, 128, 128)] if zeros > 1 else [(16 * red, green, 30) for red in range(16) for green in range(64)]
+    for colour in colours:
+        file = io.BytesIO()
+        Image.new("RGB", (160, 96), colour).save(file, "JPEG", optimize=zeros > 1, quality=95 if zeros > 1 else 1)
+        data = file.getvalue().removesuffix(END)
+        if len(data) - len(data.rstrip(b"\0")) >= zeros:
+            return data + END
+    raise AssertionError("no colour makes such a file")
+
+
+@pytest.mark.parametrize("zeros", [1, 20])
+def test_zeros_at_the_end_of_the_data_are_no_padding(zeros: int) -> None:
+    file = ending(zeros)
+    assert np.array_equal(decode(file.removesuffix(END), LIMITS), by_opencv(file))
+
+
+@pytest.mark.parametrize("padding", [1, 3000])
+def test_padding_behind_a_zero_of_the_data(padding: int) -> None:
+    file = ending(1)
+    assert np.array_equal(decode(file.removesuffix(END) + bytes(padding), LIMITS), by_opencv(file))
+    with pytest.raises(InvalidImage):
+        decode(file[: -len(file) // 8] + bytes(padding), LIMITS)
+
+
 def test_a_few_bytes_too_many_in_front_of_the_end_are_no_damage() -> None:
     file = encoded()
     assert np.array_equal(decode(file[:-2] + bytes(50) + END, LIMITS), by_opencv(file))

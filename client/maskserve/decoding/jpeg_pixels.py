@@ -78,13 +78,11 @@ def decode(
     Raises:
         InvalidImage: pixels are missing, or the data are damaged.
     """
-    if outline.end == -1:
-        content = _ended(content, outline)
     size = (outline.width, outline.height) if least is None else reduced_size(outline.width, outline.height, least)
-    pixels, warning = _attempt(content, outline, allocate, size)
+    ways = _ended(content, outline) if outline.end == -1 else (content,)
+    content, pixels, warning = _best(ways, outline, allocate, size)
     if _NO_END in warning and outline.end is None:
-        content = _ended(content, outline)
-        pixels, warning = _attempt(content, outline, allocate, size)
+        content, pixels, warning = _best(_ended(content, outline), outline, allocate, size)
     if extra := _TOO_MANY.search(warning):
         warning = _without(int(extra[1]), content, outline)
     if _DAMAGE.search(warning):
@@ -100,7 +98,18 @@ def _has_end(pixels: Pixels) -> bool:
     return not np.all(pixels[-8:, -8:] == _MISSING)
 
 
-def _ended(content: bytes, outline: jpeg.Jpeg) -> bytes:
+def _best(
+    ways: tuple[bytes, ...], outline: jpeg.Jpeg, allocate: Allocate, size: tuple[int, int]
+) -> tuple[bytes, Pixels, str]:
+    """Return the first way to read a file of which libjpeg has nothing to say, or else the last one, and `_attempt`."""
+    for content in ways:
+        pixels, warning = _attempt(content, outline, allocate, size)
+        if not warning:
+            break
+    return content, pixels, warning
+
+
+def _ended(content: bytes, outline: jpeg.Jpeg) -> tuple[bytes, ...]:
     """Return a file that has lost its end marker with one, unless libjpeg would not say how much else was lost."""
     if outline.arithmetic:  # whose data may end early: zeros follow then
         raise InvalidImage("the JPEG is truncated: its end is missing")

@@ -139,7 +139,7 @@ def plain_id(value: Any) -> ImageId:
         InvalidParameter: it is neither an integer nor text.
     """
     if isinstance(value, str):
-        return str(value)
+        return str.__str__(value)
     try:
         if not isinstance(value, bool):
             return operator.index(value)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from maskserve.errors import InputError
 from maskserve.inputs.image import InputImage
+from maskserve.inputs.urls import is_address
 
 Content = bytes | NDArray[np.uint8]
 
@@ -37,14 +37,17 @@ class HeldContent:
 
 
 def held(element: Any, images: Iterable[InputImage]) -> Iterator[InputImage]:
-    """Yield `images`, those in `element`; where that is the path of a file, what is in the file now.
+    """Yield `images`, those in `element`, which an iterator gave; of a file what is in it now.
 
-    Pages of documents, frames of videos and the files of a directory are left to be read later.
+    One after the other is read, as they are asked for: the iterator goes on only after the last of them. Addresses are
+    fetched later, and frames of videos are in memory.
     """
-    path = next(iter(element.values()), None) if isinstance(element, Mapping) else element
-    is_file = isinstance(path, str | os.PathLike) and os.path.isfile(path)
     for image in images:
-        yield _read_now(image) if is_file and image.part is None else image
+        yield image if image is element or not _is_file(image) else _read_now(image)
+
+
+def _is_file(image: InputImage) -> bool:
+    return image.input_path is not None and image.frame_index is None and not is_address(image.input_path)
 
 
 def _read_now(image: InputImage) -> InputImage:

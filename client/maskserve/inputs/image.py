@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,7 +198,7 @@ def _type_remedy(kind: np.dtype[Any]) -> str:
 
 
 def load_file(path: str, name: str | None = None) -> bytes:
-    """Return the bytes of a file.
+    """Return the bytes of a file, or of a pipe.
 
     Args:
         path: of the file.
@@ -207,9 +209,21 @@ def load_file(path: str, name: str | None = None) -> bytes:
     """
     shown = name or path
     try:
+        if _is_device(path):  # which may have no end
+            raise InputError(f"{shown!r} is a device and not a file with an image; a camera is given by its number")
         return Path(path).read_bytes()
     except FileNotFoundError:
-        hint = "; patterns are not expanded, pass the directory or a list" if set(path) & set("*?[") else ""
-        raise InputError(f"no such file or directory: {shown!r}{hint}") from None
+        raise InputError(f"no such file or directory: {shown!r}{_hint(shown)}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{shown!r} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _is_device(path: str) -> bool:
+    mode = os.stat(path).st_mode
+    return stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and os.path.realpath(path) != os.devnull)
+
+
+def _hint(path: str) -> str:
+    if set(path) & set("*?["):
+        return "; patterns are not expanded, pass the directory or a list"
+    return "; ~ is not expanded, pass os.path.expanduser(...)" if path.startswith("~") else ""

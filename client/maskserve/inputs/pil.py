@@ -15,7 +15,7 @@ from maskserve.inputs.formats import READABLE, format_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS = 0x0112, 0x0102
 # Where PIL finds an orientation that no decoder of PaddleX's looks for.
 _ELSEWHERE = frozenset({"xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
 _PREMULTIPLIED = {"RGBa": "RGBA", "La": "LA"}
@@ -69,6 +69,12 @@ def file_of(image: Any) -> bytes | None:
     return bytes(content) if format_of(content) in READABLE else None
 
 
+def lost_file(image: Any) -> bool:
+    """Return whether a PIL image was not loaded yet, and its file is closed already."""
+    file = getattr(image, "fp", None)
+    return bool(getattr(image, "tile", None)) and (file is None or getattr(file, "closed", False))
+
+
 def _bgr(image: Any) -> NDArray[np.uint8]:
     if min(image.size) == 0:
         raise InvalidImage(f"a PIL image of {image.width}x{image.height} has no pixels")
@@ -80,7 +86,7 @@ def _bgr(image: Any) -> NDArray[np.uint8]:
         return bgr_of_cmyk(np.invert(np.asarray(image, np.uint8)))
     if image.mode in _PREMULTIPLIED:
         image = image.convert(_PREMULTIPLIED[image.mode])
-    if image.mode == "RGBA" and image.format == "TIFF":
+    if image.mode == "RGBA" and image.format == "TIFF" and max(image.tag_v2.get(_BITS, (8,))) == 8:
         return _on_black(np.asarray(image))
     return np.asarray(image.convert("RGB"))[:, :, ::-1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Awaitable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from maskserve.inputs.folders import IMAGE_SUFFIXES, images_in
 from maskserve.inputs.formats import HEAD_BYTES, format_of
 from maskserve.inputs.held import held
 from maskserve.inputs.image import InputImage, as_bgr, load_file
-from maskserve.inputs.pil import file_of, is_pil, load_pil
+from maskserve.inputs.pil import file_of, is_pil, load_pil, lost_file
 from maskserve.inputs.unwrap import unwrapped
 from maskserve.inputs.urls import shown
 from maskserve.inputs.video import STREAMS, file_frames, is_video, live_frames
@@ -60,7 +60,7 @@ def images(source: Any) -> Generator[InputImage, None, None]:
         # a copy: the caller may fill the same buffer again while the request is under way
         yield InputImage(partial(as_bgr, source.copy()))
     elif isinstance(source, str | os.PathLike):
-        yield from _from_text(os.fspath(source))
+        yield from _from_path(source)
     elif isinstance(source, bytes | bytearray | memoryview):
         yield from _from_buffer(source)
     elif isinstance(source, Mapping):
@@ -71,7 +71,7 @@ def images(source: Any) -> Generator[InputImage, None, None]:
         yield source
     elif isinstance(source, int) and not isinstance(source, bool) and source >= 0:
         yield from live_frames(source, f"camera {source}")
-    elif isinstance(source, Iterable):
+    elif isinstance(source, Iterable) or _is_sequence(source):
         yield from _from_iterable(source)
     else:
         yield _no_image(source)
@@ -92,6 +92,12 @@ def only_image(source: Any) -> InputImage:
     return first
 
 
+def _is_sequence(source: Any) -> bool:
+    """Return whether `source` is a sequence by its methods alone, as PyTorch's data sets are."""
+    kind = type(source)
+    return hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
+
+
 def _from_iterable(source: Iterable[Any]) -> Iterator[InputImage]:
     if isinstance(source, _CONTAINERS):
         for element in tuple(source):  # what the caller adds or removes meanwhile does not count
@@ -106,13 +112,19 @@ def _from_element(element: Any) -> Iterator[InputImage]:
     yield from images(element) if not isinstance(element, int | np.integer) else (_no_image(element),)
 
 
-def _from_text(text: str | bytes) -> Iterator[InputImage]:
-    path = os.fsdecode(text)
+def _from_path(source: str | os.PathLike[Any]) -> Iterator[InputImage]:
+    try:
+        path = os.fsdecode(source)
+    except TypeError as error:  # an object whose path is none
+        yield _failing(f"{type(source).__name__} has no path: {error}")
+        return
     scheme = path.strip().partition("://")[0].lower() if "://" in path else ""
     if scheme in ("http", "https"):
         yield from _from_url(path)
     elif scheme in STREAMS:
         yield from live_frames(path, path)
+    elif scheme == "file":
+        yield _failing(f"{path!r}: only http and https addresses are fetched; give the path of the file", path)
     elif scheme:
         yield _failing(f"{shown(path)!r}: only http and https addresses are fetched", path)
     elif os.path.isdir(path):
@@ -251,13 +263,17 @@ def _pinned(image: Any) -> InputImage:
     except InputError as error:
         return InputImage(partial(_fail, error))
     except Exception as error:  # the words of whichever plugin reads its file
-        return InputImage(
-            partial(_fail, InvalidImage(f"the PIL image cannot be read: {error or type(error).__name__}"))
-        )
+        said = str(error) or type(error).__name__
+        why = "its file was closed before it was read; call its load() first" if lost_file(image) else said
+        return InputImage(partial(_fail, InvalidImage(f"the PIL image cannot be read: {why}")))
     return InputImage(partial(np.asarray, pixels))
 
 
 def _no_image(source: Any) -> InputImage:
+    if isinstance(source, AsyncIterable):
+        return _failing(f"{type(source).__name__} is read asynchronously: give it to AsyncPipeline.predict")
+    if isinstance(source, Awaitable):
+        return _failing(f"{type(source).__name__} is no image yet: give what awaiting it returns")
     return _failing(f"{type(source).__name__} is not an image: give an array, a path, a URL, bytes or a list of them")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import numbers
 from contextlib import suppress
-from io import TextIOBase
+from io import TextIOBase, UnsupportedOperation
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ def unwrapped(source: Any) -> Any:
     if isinstance(source, str | bytes | bytearray | np.generic | type) or is_pil(source):
         return source
     if isinstance(source, np.ndarray):
-        return source.tolist() if source.dtype.kind in "OU" and source.ndim else source
+        return unwrapped(source.tolist()) if source.dtype.kind in "OU" else source
     if callable(getattr(source, "read", None)):
         return _read(source)
     if any(hasattr(source, name) for name in _ARRAY_PROTOCOLS):
@@ -53,6 +53,8 @@ def _read(file: Any) -> bytes:
             with suppress(OSError, ValueError, AttributeError):  # a stream, which has no start to go back to
                 file.seek(0)
                 content = file.read()
+    except UnsupportedOperation:
+        raise InputError(f"{name} is open for writing only: open it with mode 'rb'") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{name} cannot be read: {error}") from None
     if isinstance(content, str):

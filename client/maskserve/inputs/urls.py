@@ -49,6 +49,11 @@ def shown(text: str) -> str:
     return f"{scheme[0]}***{rest[end:]}"
 
 
+def is_address(text: str) -> bool:
+    """Return whether `text` is an address of any kind, rather than a path."""
+    return _SCHEME.match(text.lstrip()) is not None
+
+
 def port_of(parts: SplitResult) -> int | None:
     """Return the port of a URL.
 

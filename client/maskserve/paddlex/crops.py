@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableSequence, Sequence
+import operator
+from collections.abc import Iterable, Mapping, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from maskserve.masks import encode_crop
+from maskserve.masks import Mask, check_counts, encode_crop
 from maskserve.paddlex.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-    from maskserve.masks import Mask
+    from typing_extensions import Self
 
 Coded = tuple[int, int, bytes]
 """Height, width and run lengths of a crop."""
@@ -103,6 +103,15 @@ class MaskCrops(MutableSequence[Any]):
         """Return another list of the same arrays."""
         return self[:]
 
+    def __mul__(self, count: int) -> MaskCrops:
+        return MaskCrops(self.elements * count)
+
+    __rmul__ = __mul__
+
+    def __imul__(self, count: int) -> Self:
+        self.elements *= count
+        return self
+
     def __add__(self, other: Iterable[Any]) -> MaskCrops:
         return MaskCrops([*self.elements, *elements_of(other)])
 
@@ -129,13 +138,18 @@ def coded(crop: Any) -> Coded:
     """Return a crop as run lengths.
 
     Args:
-        crop: a `Crop`, or what numpy makes an array [h, w] of numbers or bools; everything but zero is foreground.
+        crop: a `Crop`, or what numpy makes an array [h, w] of numbers or bools; everything but zero is foreground. A
+            `Mask` stands for its own crop, and a dict with `size` and `counts` for the run lengths that JSON has.
 
     Raises:
         ValueError: it is something else.
     """
     if isinstance(crop, Crop):
         return crop.coded()
+    if isinstance(crop, Mask):
+        return crop.box[3], crop.box[2], crop.counts
+    if isinstance(crop, Mapping):
+        return _run_lengths(crop)
     pixels = np.asarray(crop)
     if pixels.dtype.kind not in "buif":
         raise ValueError(f"it is {_kind(crop)}, not an array [h, w] of 0 and 1")
@@ -145,6 +159,25 @@ def coded(crop: Any) -> Coded:
     if pixels.dtype in (np.uint8, np.bool_):
         return height, width, encode_crop(pixels)
     return height, width, encode_crop(pixels != 0)
+
+
+def _run_lengths(document: Mapping[Any, Any]) -> Coded:
+    """Return the crop that JSON has as compressed run lengths.
+
+    Raises:
+        ValueError: they are damaged, or it is another dict.
+    """
+    size, counts = document.get("size"), document.get("counts")
+    if isinstance(counts, str):
+        counts = counts.encode("ascii", "replace")
+    try:
+        height, width = map(operator.index, size or ())
+    except (TypeError, ValueError):
+        height = width = -1
+    if not isinstance(counts, bytes) or min(height, width) < 0:
+        raise ValueError("it is a dict without the size and the counts of run lengths")
+    check_counts(counts, height, width)
+    return height, width, counts
 
 
 def same_crops(first: Any, second: Any) -> bool:

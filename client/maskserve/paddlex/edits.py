@@ -233,7 +233,7 @@ def _row(index: int, box: Any) -> Row:
         raise InvalidParameter(f'{where}["label"] is {box["label"]!r}: give text')
     return Row(
         _class_id(box["cls_id"], f'{where}["cls_id"]'),
-        str(box["label"]),
+        str.__str__(box["label"]),
         _number(box["score"], f'{where}["score"]'),
         _corners(box["coordinate"], f'{where}["coordinate"]'),
     )

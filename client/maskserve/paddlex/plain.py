@@ -22,14 +22,25 @@ def plain(value: Any, where: str, *, strict: bool = True) -> Any:
     Raises:
         InvalidParameter: JSON has no such thing.
     """
+    try:
+        return _plain(value, where, strict=strict)
+    except RecursionError:
+        if strict:
+            raise InvalidParameter(
+                f"{where} cannot be written as JSON: it contains itself, or is nested too deep"
+            ) from None
+        return value
+
+
+def _plain(value: Any, where: str, *, strict: bool) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value.item() if isinstance(value, np.generic) else value
     if isinstance(value, Mapping):
-        return {_key(key): plain(item, where, strict=strict) for key, item in value.items()}
+        return {_key(key): _plain(item, where, strict=strict) for key, item in value.items()}
     if isinstance(value, np.generic | np.ndarray):
-        return plain(value.tolist(), where, strict=strict)
+        return _plain(value.tolist(), where, strict=strict)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [plain(item, where, strict=strict) for item in value]
+        return [_plain(item, where, strict=strict) for item in value]
     if strict and not isinstance(value, os.PathLike):
         raise InvalidParameter(f"{where} cannot be written as JSON: convert or delete the {type(value).__name__} in it")
     return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from maskserve.arguments import checked_positions
+from maskserve.arguments import checked_positions, whole
 from maskserve.errors import InvalidParameter
 from maskserve.inputs.image import InputImage, as_bgr, load_file
+from maskserve.instances import Instances
 from maskserve.paddlex.crops import same_crops
 from maskserve.paddlex.edits import Source
 from maskserve.paddlex.generations import DEFAULT, generation_named
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from maskserve.instances import Instances, Order
+    from maskserve.instances import Order
     from maskserve.saving.saver import Saver
 
 Result = TypeVar("Result", bound="ResultDict")
@@ -87,6 +88,8 @@ class ResultDict(dict[str, Any]):
 
     @instances.setter
     def instances(self, instances: Instances) -> None:
+        if not isinstance(instances, Instances):
+            raise InvalidParameter(f"a {type(instances).__name__} is no Instances: take them of another result's")
         self._source = Source(instances)
         self.update(self._source.items())
 
@@ -107,9 +110,16 @@ class ResultDict(dict[str, Any]):
 
     @property
     def page_index(self) -> int | None:
-        """Page of a PDF or TIFF file of several pages, from 0; None for any other image."""
-        page: int | None = self.get("page_index", self._image.page_index)
-        return page
+        """Page of a PDF or TIFF file of several pages, from 0; None for any other image.
+
+        Raises:
+            InvalidParameter: it was set to something else.
+        """
+        page = self.get("page_index", self._image.page_index)
+        number = None if page is None else whole(page)
+        if number is None and page is not None:
+            raise InvalidParameter(f'res["page_index"] is {page!r}: give the number of a page, or None')
+        return number
 
     @property
     def frame_index(self) -> int | None:

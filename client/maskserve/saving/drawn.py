@@ -53,7 +53,9 @@ def write_image(image: Image, path: Path, *, overwrite: bool = True) -> None:
                 with scratch.open("ab") as file:
                     file.write(MARK.encode())
         except _REFUSALS as error:
-            raise InputError(f"{path} cannot be written: {error or type(error).__name__}; name a .png file") from None
+            raise InputError(
+                f"{path} cannot be written: {str(error) or type(error).__name__}; name a .png file"
+            ) from None
 
 
 def _marked(kind: str) -> dict[str, Any]:

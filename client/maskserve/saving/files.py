@@ -65,7 +65,7 @@ def is_url(source: str) -> bool:
 def own_name(input_image: InputImage) -> Path:
     """Return the file name that an image brings with it; for one in memory the time and four digits, as PaddleX."""
     source = input_image.input_path
-    if source is None:
+    if not source:
         return Path(_memory_names.new())
     return Path(_url_name(source)) if is_url(source) else Path(source)
 

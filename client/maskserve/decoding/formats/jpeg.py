@@ -129,15 +129,18 @@ def walk(content: bytes, *, to_the_end: bool = False) -> Jpeg:
     return jpeg
 
 
-def with_end(content: bytes) -> bytes:
-    """Return a JPEG file that has lost its end marker with one.
+def with_end(content: bytes) -> tuple[bytes, ...]:
+    """Return a JPEG file that has lost its end marker with one, in the ways in which its end can be read.
 
-    Zeros behind it are taken for padding: entropy-coded data are filled up with ones.
+    Zeros behind it are padding, as a rule. But the data themselves may end with a byte that is zero, and those of an
+    even image with many of them. A decoder finds out: no byte is missing then, and none too many. The last is the rule.
     """
     data = content.rstrip(b"\0")
-    if (len(data) - len(data.rstrip(b"\xff"))) % 2 and len(data) < len(content):
-        data += b"\0"  # 0xff00 is a byte of the data
-    return data + b"\xff\xd9"
+    zeros = len(content) - len(data)
+    if (len(data) - len(data.rstrip(b"\xff"))) % 2 and zeros:
+        data, zeros = data + b"\0", zeros - 1  # 0xff00 is a byte of the data
+    ends = (b"\0" * zeros, b"\0", b"") if zeros else (b"",)
+    return tuple(data + end + b"\xff\xd9" for end in ends)
 
 
 def next_marker(content: bytes, position: int) -> tuple[int | None, int]:
