@@ -36,17 +36,19 @@ class OwnedFolder:
 
 
 @contextmanager
-def owned_folder(kind: str = "", where: str | Path | None = None) -> Iterator[OwnedFolder]:
+def owned_folder(kind: str = "", where: str | Path | None = None, *, hidden: bool = False) -> Iterator[OwnedFolder]:
     """Make a temporary folder, and remove it at the end.
 
     Args:
         kind: what its name says of it.
         where: the folder to make it in; None for the system's folder of temporary files.
+        hidden: whether its name begins with a dot, as it must beside what users and servers list.
 
     Raises:
         OSError: it cannot be made.
     """
-    owned = _make(f"{_MARK}{kind}-" if kind else _MARK, where)
+    mark = _mark(hidden)
+    owned = _make(f"{mark}{kind}-" if kind else mark, where)
     try:
         yield owned
     finally:
@@ -54,13 +56,14 @@ def owned_folder(kind: str = "", where: str | Path | None = None) -> Iterator[Ow
         os.close(owned.descriptor)
 
 
-def remove_stale(where: str | Path | None = None) -> None:
+def remove_stale(where: str | Path | None = None, *, hidden: bool = False) -> None:
     """Remove the folders whose owners are all gone.
 
     Args:
         where: see `owned_folder`.
+        hidden: see `owned_folder`.
     """
-    for file in Path(where or tempfile.gettempdir()).glob(f"{_MARK}*/{_OWNER}"):
+    for file in Path(where or tempfile.gettempdir()).glob(f"{_mark(hidden)}*/{_OWNER}"):
         try:
             descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:  # gone meanwhile, or another user's
@@ -70,6 +73,10 @@ def remove_stale(where: str | Path | None = None) -> None:
                 shutil.rmtree(file.parent, ignore_errors=True)
         finally:
             os.close(descriptor)
+
+
+def _mark(hidden: bool) -> str:
+    return f".{_MARK}" if hidden else _MARK
 
 
 def _make(prefix: str, where: str | Path | None) -> OwnedFolder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from maskserve.errors import ToolError
+from maskserve.paddlex.model_files import wrong_name
 from maskserve_convert import catalogue
 from maskserve_convert.recognised import RecognisedModel
 from maskserve_server.families import mask_rcnn, mask_rt_detr, pp_yoloe_seg, solov2
@@ -89,8 +90,13 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _names(recognised: RecognisedModel) -> Iterator[str]:
-    """Warn about the official name of another architecture."""
+    """Warn about a name that no model can have, and about the official name of another architecture."""
     name = recognised.folder.claims.get("Global.model_name")
+    if isinstance(name, str) and recognised.name == recognised.folder.model_name != name:
+        yield (
+            f"Global.model_name in {recognised.folder.settings}: {wrong_name(name)}; it is called "
+            f"{recognised.name} here, and --name chooses another name"
+        )
     if not isinstance(name, str) or not catalogue.is_official(name):
         return
     claimed = catalogue.find(name).family.name

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from maskserve.errors import ToolError
-from maskserve_convert.cores import Core, Report, make_core, words_of
+from maskserve_convert.cores import Core, Report, is_full, make_core, words_of
 from maskserve_convert.paddle.damage import DamagedFile
 from maskserve_convert.recognised import RecognisedModel
 from maskserve_convert.triton.backends import MODEL_FILE
@@ -43,6 +43,8 @@ def make_for_container(
         except DamagedFile:
             raise  # no backend can help
         except Exception as error:  # engines raise what they like
+            if is_full(error):
+                raise
             if len(containers) == 1:
                 raise _refusal(container, error) from error
             failures.append(f"{container.backend} cannot run it: {words_of(error)}")

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from maskserve import contract
 from maskserve.errors import ToolError
+from maskserve.paddlex.model_files import wrong_name
 from maskserve.temporary import owned_folder, remove_stale
 from maskserve_convert.agreement import check_agreement
 from maskserve_convert.checked_choices import check_choices
 from maskserve_convert.container_cores import make_for_container
 from maskserve_convert.cores import Core, Report, make_core, need
 from maskserve_convert.int8.calibration import Calibration, choose_images
-from maskserve_convert.onnx_export.writing import MODEL, write_onnx_folder
+from maskserve_convert.onnx_export.writing import MODEL, check_onnx_folder, write_onnx_folder
 from maskserve_convert.paddle.folder import PaddleFolder, sha256
 from maskserve_convert.paddle.program import Program
 from maskserve_convert.paddle.reading import read_program
 from maskserve_convert.recognised import RecognisedModel
 from maskserve_convert.triton import entries, repository
+from maskserve_convert.triton.repository import check_place
 from maskserve_convert.triton.sizing import Wanted, core_of, write
 from maskserve_convert.triton.targets import Container
+from maskserve_convert.writable import check_writable
 from maskserve_server.bundle import write_bundle
 from maskserve_server.engine_table import AUTO, EMBEDDED, FP32, ONNXRUNTIME, PADDLE, engine_called
 from maskserve_server.spec import FULL
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +118,22 @@ def convert(
     containers = check_choices(
         engine, precision, layout, target, bundle=bundle, onnx=onnx, calibration=calibration, decode=decode
     )
-    folder = PaddleFolder.open(Path(source))
-    if labels is not None:
-        folder = folder.with_labels(Path(labels))
+    folder = PaddleFolder.open(Path(source), labels=None if labels is None else Path(labels))
     if queue is not None and queue < 1:
         raise ToolError(f"queue={queue}: a queue must hold one request at least")
     if any(number is not None and number < 1 for number in (instances, threads)):
         raise ToolError(f"instances={instances}, threads={threads}: both are whole numbers from 1 on")
     images = _calibration(calibration, seed)
-    name = name or folder.model_name
-    if not _NAME.fullmatch(name):
-        raise ToolError(f"{name!r} cannot be a model's name: use letters, digits, '.', '_' and '-' (--name)")
-    remove_stale()
-    with owned_folder("convert") as made_in:
-        scratch = made_in.path
+    name = folder.model_name if name is None else name
+    if wrong := wrong_name(name):
+        raise ToolError(f"{wrong} (--name)")
+    if bundle is not None:
+        check_writable(Path(bundle).parent)
+    elif onnx is not None:
+        check_onnx_folder(Path(onnx))
+    else:
+        check_place(Path(repository), name)
+    with _scratch() as scratch:
         report(f"reading {folder.program}")
         recognised, warnings = _recognise(folder, name, scratch)
         recognised = replace(
@@ -150,6 +155,26 @@ def convert(
                 else _write_bundle(recognised, core, Path(bundle), report)
             )
         return replace(made, warnings=(*warnings, *made.warnings))
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Make a temporary folder, which goes at the end, after those that killed conversions have left.
+
+    Raises:
+        ToolError: it cannot be made, or has no room.
+    """
+    remove_stale()
+    try:
+        with owned_folder("convert") as made_in:
+            yield made_in.path
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise ToolError(f"the model cannot be converted: {error}") from error
+        raise ToolError(
+            f"a conversion writes temporary files below {gettempdir()}, which failed: {error.strerror or error}; make "
+            "room there, or name another folder with the environment variable TMPDIR"
+        ) from error
 
 
 def _calibration(paths: Path | Sequence[Path] | None, seed: int) -> Calibration | None:

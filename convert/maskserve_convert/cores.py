@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from maskserve.errors import ToolError
+from maskserve_convert.child import ChildFailed
 from maskserve_convert.core_check import check_core
 from maskserve_convert.engine_ranking import preference, reason
 from maskserve_convert.int8.quantising import Quantised, quantise
@@ -75,6 +78,7 @@ def make_core(
 
     Raises:
         ToolError: the engine, or for "auto" every engine, fails; the message says why.
+        OSError: there is no room in `scratch`.
     """
     if precision != FP32:
         engine = _with_precision(engine, precision)
@@ -96,6 +100,8 @@ def make_core(
         except DamagedFile:
             raise  # no engine can help
         except Exception as error:  # engines and converters raise what they like: for "auto" the next one may do
+            if is_full(error):  # another engine, or a slower one that happens to need less, is no remedy
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             if engine != AUTO:
                 raise ToolError(f"the core cannot be made for {candidate}: {words_of(error)}") from error
             failures.append(f"{candidate} cannot run it: {words_of(error)}")
@@ -104,6 +110,13 @@ def make_core(
         why = "asked for" if engine != AUTO else "; ".join([*failures, reason(family, candidate)])
         return Core(candidate, precision, why, files, onnx.passes if row.reads_onnx else (), seconds, quantised)
     raise ToolError("no engine can run this model: " + "; ".join(failures))
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether the disk is full, as this process or a child of it found out."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, ChildFailed) and os.strerror(errno.ENOSPC) in error.message
 
 
 def words_of(error: Exception) -> str:

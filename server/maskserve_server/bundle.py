@@ -6,18 +6,21 @@ members are `model.json`, `provenance.json`, the files of the core, and `digests
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import os
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maskserve.errors import ToolError
-from maskserve.paddlex.model_files import BUNDLE, is_bundle
-from maskserve.temporary import owned_folder
+from maskserve.paddlex.model_files import BUNDLE, is_bundle, wrong_name
+from maskserve.temporary import owned_folder, remove_stale
 from maskserve_server.engine_table import engine_called
 from maskserve_server.engines import Engine, load_engine, load_engine_from_bytes
 from maskserve_server.spec import FILE_NAME, CoreSpec, ModelSpec
@@ -25,6 +28,10 @@ from maskserve_server.spec import FILE_NAME, CoreSpec, ModelSpec
 PROVENANCE = "provenance.json"
 DIGESTS = "digests.json"
 _BIGGEST_TEXT = 64 << 20  # bytes of a description; the largest real one has some 50 KB
+# What zipfile, its decompressors and json raise for what is no archive, or a damaged one. RuntimeError is an encrypted
+# member, and all of the others that these have.
+_NOT_A_BUNDLE = (zipfile.BadZipFile, LookupError, ValueError, TypeError, ArithmeticError, RuntimeError, EOFError,
+                 MemoryError, AttributeError, zlib.error, lzma.LZMAError, struct.error)  # fmt: skip
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same model makes the same bytes
 
 
@@ -45,17 +52,17 @@ def write_bundle(path: Path, spec: ModelSpec, core: Mapping[str, Path], provenan
     """
     if not is_bundle(path):
         raise ToolError(f"{path} cannot be a bundle: its name must end with {BUNDLE}, and it must be no folder")
-    staging = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as archive:
-            _fill(archive, {FILE_NAME: spec.to_json().encode(), PROVENANCE: provenance.encode()}, core)
-        staging.replace(path)
+        remove_stale(path.parent, hidden=True)
+        with owned_folder("bundle", path.parent, hidden=True) as beside:
+            staging = beside.path / "written"
+            with zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as archive:
+                _fill(archive, {FILE_NAME: spec.to_json().encode(), PROVENANCE: provenance.encode()}, core)
+            staging.replace(path)
         return path.stat().st_size
     except OSError as error:
         raise ToolError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        staging.unlink(missing_ok=True)
 
 
 def _fill(archive: zipfile.ZipFile, texts: Mapping[str, bytes], core: Mapping[str, Path]) -> None:
@@ -96,13 +103,19 @@ class Bundle:
             with zipfile.ZipFile(path) as archive:
                 digests = json.loads(_text(archive, DIGESTS))
                 texts = {name: _checked(path, digests, name, _text(archive, name)) for name in (FILE_NAME, PROVENANCE)}
-            return cls(path, ModelSpec.from_json(texts[FILE_NAME].decode()), json.loads(texts[PROVENANCE]), digests)
+            spec, provenance = ModelSpec.from_json(texts[FILE_NAME].decode()), json.loads(texts[PROVENANCE])
+            if wrong := wrong_name(spec.name):
+                raise ToolError(wrong)
+            if not isinstance(provenance, dict):
+                raise ValueError(f"{PROVENANCE} is no map")
+            return cls(path, spec, provenance, digests)
         except OSError as error:
+            if error.errno == errno.EINVAL:  # a place before the file's beginning
+                raise _damaged(path) from error
             raise ToolError(f"{path} cannot be read: {error.strerror or error}") from error
         except ToolError as error:
             raise ToolError(error.message if str(path) in error.message else f"{path}: {error.message}") from error
-        # what zipfile and json raise for what is no archive, or a damaged one
-        except (zipfile.BadZipFile, KeyError, ValueError, TypeError, NotImplementedError, RuntimeError) as error:
+        except _NOT_A_BUNDLE as error:
             raise _damaged(path) from error
 
     def load(self, *, threads: int, core: CoreSpec | None = None, device: str = "cpu", streams: int = 1) -> Engine:
@@ -149,7 +162,7 @@ class Bundle:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 content = archive.read(name)
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+        except (OSError, *_NOT_A_BUNDLE) as error:
             raise _damaged(self.path) from error
         return _checked(self.path, self.digests, name, content)
 

@@ -12,6 +12,8 @@ from typing import Any
 from maskserve import contract
 from maskserve.decoding.limits import Limits
 from maskserve.errors import ToolError
+from maskserve_server.spec_check import check_document
+from maskserve_server.steps import show
 
 FILE_NAME = "model.json"
 
@@ -141,12 +143,16 @@ class ModelSpec:
             version = document.pop("contract")
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise _damaged(error) from error
-        if version != contract.VERSION:
+        if type(version) is not int or version != contract.VERSION:
             raise ToolError(
-                f"{FILE_NAME} is of contract version {version}, this maskserve speaks {contract.VERSION}: convert again"
+                f"{FILE_NAME} is of contract version {show(version)}, this maskserve speaks {contract.VERSION}: "
+                "convert again"
             )
         try:
+            check_document(document)
             return cls._from_document(document)
+        except ToolError as error:
+            raise ToolError(f"this {FILE_NAME} is damaged ({error.message}): convert the model again") from error
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise _damaged(error) from error
 
@@ -180,4 +186,5 @@ class ModelSpec:
 
 
 def _damaged(error: Exception) -> ToolError:
-    return ToolError(f"this {FILE_NAME} is damaged ({type(error).__name__}: {error}): convert the model again")
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return ToolError(f"this {FILE_NAME} is damaged ({kind}{error}): convert the model again")

@@ -8,7 +8,7 @@ import pytest
 
 from maskserve.errors import InvalidParameter
 from maskserve.paddlex.config import read_settings
-from maskserve.paddlex.model_files import ModelFiles, archive_stem, find_model, name_of
+from maskserve.paddlex.model_files import ModelFiles, archive_stem, as_name, find_model, name_of, wrong_name
 
 PADDLEX = ("inference.yml", "inference.json", "inference.pdiparams")
 PADDLEDETECTION = ("infer_cfg.yml", "model.pdmodel", "model.pdiparams")
@@ -111,3 +111,34 @@ def test_create_pipeline_takes_a_trainings_output(tmp_path):
     (folder / "infer_cfg.yml").write_text("label_list: [car]")
     found = read_settings(tmp_path / "cars")
     assert (found.model, found.folder) == ("cars", str(tmp_path / "cars"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("行人", "use letters, digits"),
+        ("a b", "use letters, digits"),
+        ("a\n", "use letters, digits"),
+        ("", "use letters, digits"),
+        ("-a", "begin with a letter"),
+        ("..", "begin with a letter"),
+        ("x" * 201, "it has 201 letters, and 200 are the most"),
+        ("cars.core", "it would be the name of a step of the model cars"),
+        ("cars.v2.preprocess", "a step of the model cars.v2"),
+        ("a.core.postprocess", "a step of the model a.core"),
+    ],
+)
+def test_a_name_that_a_model_cannot_have_becomes_one_that_it_can(name: str, words: str) -> None:
+    assert words in str(wrong_name(name))
+    assert wrong_name(as_name(name)) is None
+
+
+@pytest.mark.parametrize("name", ["Mask-RT-DETR-S", "a", "1", "a.b", "core", "a.core2", "a_core", "x" * 200, "a.-_b."])
+def test_a_name_that_a_model_can_have_stays(name: str) -> None:
+    assert wrong_name(name) is None
+    assert as_name(name) == name
+
+
+def test_a_name_of_a_step_is_spelled_otherwise() -> None:
+    assert as_name("cars.core") == "cars-core"
+    assert as_name("行人 v2") == "v2"

@@ -96,7 +96,7 @@ def test_a_number_of_classes_that_cannot_be_read_is_said_so(folder: Path, tmp_pa
     recognised = drawn(folder)
     unknown = replace(recognised, points=replace(recognised.points, classes=None))
     assert "cannot be read from it: 1 label of" in check_agreement(unknown)[0]
-    with_file = replace(unknown, folder=unknown.folder.with_labels(tmp_path / "labels.txt"))
+    with_file = replace(unknown, folder=PaddleFolder.open(folder, labels=tmp_path / "labels.txt"))
     assert check_agreement(with_file)[0].endswith("2 labels of " + str(tmp_path / "labels.txt") + " are not checked")
 
 

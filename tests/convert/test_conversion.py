@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from maskserve.errors import ToolError
 from maskserve_convert import container_cores, conversion, cores
+from maskserve_convert.child import ChildFailed
 from maskserve_convert.onnx.pipeline import PASSES
-from maskserve_convert.paddle.folder import sha256
+from maskserve_convert.paddle.folder import PaddleFolder, sha256
 from maskserve_tools import cli, convert
+from maskserve_tools.model_source import Kind, find_source
 
 needs_paddle = pytest.mark.skipif(
     not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
@@ -238,3 +242,57 @@ def test_a_core_is_told_whether_float32_is_true(
     with pytest.raises(ToolError, match="enough"):
         convert(demo_model, repository=tmp_path / "models", **choice)
     assert told[0] is exact
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), ChildFailed("export failed: No space left on device")]
+)
+def test_a_full_disk_changes_no_engine(
+    error: Exception, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cores._OnnxFile, "made", fail)
+    said: list[str] = []
+    with pytest.raises(ToolError, match=r"temporary files below .* No space left on device; make room there, .*TMPDIR"):
+        convert(folder, repository=tmp_path / "models", report=said.append)
+    assert not any("paddle" in line for line in said[1:])
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_model_is_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said: list[str] = []
+    for where in (
+        {"repository": tmp_path / "file"},
+        {"bundle": tmp_path / "file" / "a.maskserve"},
+        {"onnx": tmp_path / "file" / "onnx"},
+    ):
+        with pytest.raises(ToolError, match="cannot be written: "):
+            convert(folder, report=said.append, **where)  # type: ignore[arg-type]
+    assert said == []
+
+
+@pytest.mark.parametrize("written", ["", "label_list: person", "label_list: []", "label_list: [1, [2]]"])
+def test_a_file_of_labels_stands_in_for_a_list_that_is_wrong(written: str, folder: Path, tmp_path: Path) -> None:
+    settings = folder / "inference.yml"
+    content = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    names = content.pop("label_list")
+    settings.write_text(yaml.safe_dump(content) + written + "\n", encoding="utf-8")
+    with pytest.raises(ToolError, match="label_list"):
+        PaddleFolder.open(folder)
+    (tmp_path / "labels.txt").write_text("\n".join(names), encoding="utf-8")
+    assert PaddleFolder.open(folder, labels=tmp_path / "labels.txt").labels == tuple(names)
+    assert find_source(str(folder), labels=tmp_path / "labels.txt").kind is Kind.PADDLE
+    assert find_source(str(folder), named=False).kind is Kind.PADDLE
+
+
+@pytest.mark.parametrize("key", ["Preprocess", "label_list"])
+@pytest.mark.parametrize("value", ["", "[]", "''", "{}"])
+def test_what_is_there_but_empty_is_not_called_missing(key: str, value: str, folder: Path) -> None:
+    settings = folder / "inference.yml"
+    content = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    del content[key]
+    settings.write_text(yaml.safe_dump(content) + f"{key}: {value}\n", encoding="utf-8")
+    with pytest.raises(ToolError, match=f"{key} is empty"):
+        PaddleFolder.open(folder)

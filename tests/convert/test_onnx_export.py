@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +19,8 @@ import pytest
 
 from maskserve import create_pipeline
 from maskserve.errors import ToolError
+from maskserve_convert.onnx_export.writing import write_onnx_folder
+from maskserve_server.spec import CoreSpec, ModelSpec
 from maskserve_tools import convert
 from maskserve_tools.cli import main
 
@@ -110,3 +115,30 @@ def test_another_folder_is_left_alone(demo_model: Path, tmp_path: Path) -> None:
 def test_what_does_not_go_together(more: dict[str, str], demo_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="leave out --bundle, --target, --precision and --engine"):
         convert(demo_model, onnx=tmp_path / "out", **more)  # type: ignore[arg-type]
+
+
+def _half_of_it(source: Path, target: Path) -> None:
+    Path(target).write_bytes(Path(source).read_bytes()[:3])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _spec() -> ModelSpec:
+    core = CoreSpec("onnxruntime", "core.onnx", ("image",), ("detections",), (3, 320, 320))
+    return ModelSpec("model", "mask_rt_detr", {}, (), ("person",), 0.5, core)
+
+
+def test_a_full_disk_leaves_the_earlier_export_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    core, target = tmp_path / "core.onnx", tmp_path / "onnx"
+    core.write_bytes(b"network")
+    write_onnx_folder(target, _spec(), core, {}, "{}")
+    core.write_bytes(b"another")
+    monkeypatch.setattr(shutil, "copyfile", _half_of_it)
+    for folder in (target, tmp_path / "new"):
+        with pytest.raises(ToolError, match="cannot be written: No space left"):
+            write_onnx_folder(folder, _spec(), core, {}, "{}")
+    assert (target / "model.onnx").read_bytes() == b"network"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["core.onnx", "onnx"]
+    assert len(list(target.iterdir())) == 5
+    monkeypatch.undo()
+    write_onnx_folder(target, _spec(), core, {}, "{}")
+    assert (target / "model.onnx").read_bytes() == b"another"

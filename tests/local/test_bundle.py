@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -148,3 +151,51 @@ def test_what_cannot_be_a_bundle(
 ) -> None:
     assert main(["convert", str(demo_model), *more]) == 1
     assert words in capsys.readouterr().err
+
+
+def _rewritten(path: Path, change: Callable[[bytes], bytes], member: str = "model.json") -> None:
+    """Edit a member and the digests, so that the bundle is whole but says something else."""
+    with zipfile.ZipFile(path) as archive:
+        held = {name: archive.read(name) for name in archive.namelist() if name != DIGESTS}
+    held[member] = change(held[member])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in held.items():
+            archive.writestr(name, content)
+        archive.writestr(DIGESTS, json.dumps({name: hashlib.sha256(each).hexdigest() for name, each in held.items()}))
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a/b", "people.core", ".hidden", "x" * 300, "行人"])
+def test_a_bundle_whose_model_has_a_name_that_leads_elsewhere(name: str, bundle: Path) -> None:
+    def rename(text: bytes) -> bytes:
+        return json.dumps({**json.loads(text), "name": name}).encode()
+
+    _rewritten(bundle, rename)
+    with pytest.raises(ToolError, match=r"cannot be a model's name|name is "):
+        Bundle.open(bundle)
+
+
+@pytest.mark.parametrize("text", [b"[]", b'""', b"5", b"[" * 100_000])
+def test_a_bundle_whose_provenance_is_none(text: bytes, bundle: Path) -> None:
+    _rewritten(bundle, lambda _: text, "provenance.json")
+    with pytest.raises(ToolError, match="is no bundle of maskserve, or a damaged one"):
+        Bundle.open(bundle)
+
+
+def test_any_flipped_bit_is_a_sentence_or_does_not_matter(tmp_path: Path, spec: ModelSpec) -> None:
+    (tmp_path / "core.onnx").write_bytes(b"network")
+    path = tmp_path / "small.maskserve"
+    write_bundle(path, spec, {"core.onnx": tmp_path / "core.onnx"}, "{}")
+    whole, refused = path.read_bytes(), 0
+    content = Bundle.open(path)._member("core.onnx")
+    for place in range(len(whole)):
+        for bit in (0, 3):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            try:
+                opened = Bundle.open(path)
+                assert opened.spec == spec
+                assert opened._member("core.onnx") == content
+            except ToolError:
+                refused += 1
+    assert refused > len(whole)

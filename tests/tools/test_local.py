@@ -65,11 +65,10 @@ def ask(paddle: Path, engine: str = "auto") -> Path:
 def test_other_names_of_the_classes_are_another_conversion(paddle: Path, tmp_path: Path, convert: FakeConvert) -> None:
     names = tmp_path / "names.txt"
     names.write_text("行人\n", encoding="utf-8")
-    folder = PaddleFolder.open(paddle)
     first = ask(paddle)
-    second = converted(folder.with_labels(names), engine="auto", report=lambda line: None)
+    second = converted(PaddleFolder.open(paddle, labels=names), engine="auto", report=lambda line: None)
     names.write_text("car\n", encoding="utf-8")
-    third = converted(folder.with_labels(names), engine="auto", report=lambda line: None)
+    third = converted(PaddleFolder.open(paddle, labels=names), engine="auto", report=lambda line: None)
     assert len({first, second, third}) == 3
     assert convert.labels == [None, names, names]
 

@@ -60,7 +60,7 @@ def start(model: str, *, device: str | None = None, labels: str | None = None) -
     from maskserve_tools.embedded.triton_wheel import find_triton_wheel
 
     engine = engine_for(device)
-    source = _single(model)
+    source = _single(model, labels)
     need("a server with this model", "embedded", *(("convert",) if source.kind is Kind.PADDLE else ()))
     find_triton_wheel()  # before minutes are spent on downloading and converting
     models = None
@@ -95,7 +95,7 @@ def open_here(
         InvalidParameter: there is no engine for `device`.
         ToolError: the model cannot be fetched, converted or loaded.
     """
-    source = _single(model)
+    source = _single(model, labels)
     need("this model", "local", *(("convert",) if source.kind is Kind.PADDLE else ()))
 
     from maskserve_local.devices import find_place
@@ -112,13 +112,13 @@ def open_here(
     return opened.spec.name, InProcessTransport(opened, timeout=timeout)
 
 
-def _single(model: str) -> ModelSource:
+def _single(model: str, labels: str | None) -> ModelSource:
     """Return what `model` names, if it is one model.
 
     Raises:
         ToolError: it is nothing, or a repository, of which an entry has to be named.
     """
-    source = find_source(model)
+    source = find_source(model, labels=labels)
     if source.kind is Kind.REPOSITORY:
         entries = sorted(path.parent for path in source.path.glob("*/config.pbtxt"))
         models = [str(entry) for entry in entries if model_of(entry.name) is None]
@@ -133,9 +133,9 @@ def _converted(model: str, engine: str, labels: str | None) -> Path:
     from maskserve_tools.models.fetching import fetch, source_folder
 
     path = source_folder(model, report=_log.warning)
-    folder = PaddleFolder.open(path if path.is_dir() else fetch(model, report=_log.warning))
-    if labels is not None:
-        folder = folder.with_labels(Path(labels))
+    folder = PaddleFolder.open(
+        path if path.is_dir() else fetch(model, report=_log.warning), labels=None if labels is None else Path(labels)
+    )
     return converted(folder, engine=engine, report=_log.warning)
 
 

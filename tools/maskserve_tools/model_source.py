@@ -54,22 +54,29 @@ class ModelSource:
         return Path(self.text)
 
 
-def find_source(text: str) -> ModelSource:
+def find_source(text: str, *, labels: str | Path | None = None, named: bool = True) -> ModelSource:
     """Return what `text` names. Nothing is fetched, converted or loaded.
+
+    Args:
+        text: a path, or the name of an official model.
+        labels: a file with the names of the classes, instead of those in a folder's settings.
+        named: whether the names of the classes are looked at.
 
     Raises:
         ToolError: there is no such thing, or it is no model; the message says what may have been meant.
         InvalidParameter: it holds several models; the message names them.
     """
+    if not text:  # as an unset variable of a shell makes it; Path("") would be the current folder
+        raise ToolError("the model is an empty text; give a folder, an archive, a bundle or a name")
     path = Path(text)
-    if path.is_dir():
-        return ModelSource(text, _kind_of(path))
-    if path.suffix == ".maskserve" or (path.is_file() and is_bundle(path)):
+    if os.path.isdir(path):  # which has False, and no error, for what cannot be a path
+        return ModelSource(text, _kind_of(path, None if labels is None else Path(labels), named))
+    if path.suffix == ".maskserve" or (os.path.isfile(path) and is_bundle(path)):
         _check_bundle(path)
         return ModelSource(text, Kind.BUNDLE)
     if is_archive(path):
         return ModelSource(text, Kind.PADDLE)
-    if path.is_file():
+    if os.path.isfile(path):
         raise ToolError(f"{path} is no folder, no bundle (.maskserve) and no archive ({', '.join(ARCHIVES)})")
     name = PIPELINE_MODEL if text == PIPELINE else text
     if catalogue.is_official(name):
@@ -104,17 +111,17 @@ def _meant(close: list[str]) -> str:
 def _check_bundle(path: Path) -> None:
     from maskserve_server.bundle import Bundle
 
-    if not path.exists():
+    if not os.path.exists(path):
         raise ToolError(f"there is no {path}{_meant(_beside(path))}")
     Bundle.open(path)
 
 
-def _kind_of(path: Path) -> Kind:
+def _kind_of(path: Path, labels: Path | None, named: bool) -> Kind:
     from maskserve_convert.paddle.folder import PaddleFolder
 
     if (path / "config.pbtxt").is_file():
         return Kind.ENTRY
     if any((entry / "config.pbtxt").is_file() for entry in path.iterdir() if entry.is_dir()):
         return Kind.REPOSITORY
-    PaddleFolder.open(find_model(path) or path)
+    PaddleFolder.open(find_model(path) or path, labels=labels, named=named)
     return Kind.PADDLE

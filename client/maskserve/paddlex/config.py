@@ -12,6 +12,7 @@ from maskserve.errors import InvalidParameter
 from maskserve.paddlex.model_files import (
     ModelFiles,
     archive_stem,
+    as_name,
     find_model,
     is_archive,
     is_bundle,
@@ -154,4 +155,4 @@ def _model_name(text: str) -> str:
     file = ModelFiles.of(folder).settings
     assert file is not None  # `find_model` finds no folder without
     name = _section(_load(str(file)), "Global", str(file)).get("model_name")
-    return name if isinstance(name, str) and name else name_of(folder)
+    return as_name(name) if isinstance(name, str) and name else name_of(folder)

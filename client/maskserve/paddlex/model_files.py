@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maskserve.contract import model_of
 from maskserve.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ BUNDLE = ".maskserve"
 # Where a training's output keeps the model to serve, the first one first.
 _BEST = (Path("inference"), Path("best_model", "inference"))
 _DEPTH = 4
+_LONGEST_NAME = 200  # letters; a folder's name may have 255, and the names of a model's steps are longer
 _MOST_FOLDERS = 5000
 
 
@@ -107,19 +109,42 @@ def find_model(path: Path) -> Path | None:
 def name_of(folder: Path) -> str:
     """Return the name of a model whose settings have none: that of its folder, or of the training's output."""
     names = [part for part in folder.absolute().parts[1:] if part not in ("inference", "best_model")]
-    return _as_name((names or [folder.name])[-1])
+    return as_name((names or [folder.name])[-1])
 
 
 def archive_stem(archive: Path) -> str:
     """Return what to call the model in an archive whose settings have no name."""
     name = archive.name
     suffix = next((suffix for suffix in sorted(ARCHIVES, key=len, reverse=True) if name.lower().endswith(suffix)), "")
-    return _as_name(name[: len(name) - len(suffix)].removesuffix("_infer"))
+    return as_name(name[: len(name) - len(suffix)].removesuffix("_infer"))
 
 
-def _as_name(text: str) -> str:
-    """Return `text` with what a model's name may have: letters, digits, '.', '_' and '-'."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-._") or "model"
+def wrong_name(name: str) -> str | None:
+    """Return why clients cannot call a model so, as a sentence without an end; None where they can."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        return (
+            f"{_shown(name)} cannot be a model's name: use letters, digits, '.', '_' and '-', "
+            "and begin with a letter or a digit"
+        )
+    if len(name) > _LONGEST_NAME:
+        return f"{_shown(name)} cannot be a model's name: it has {len(name)} letters, and {_LONGEST_NAME} are the most"
+    if model_of(name) is not None:
+        return f"{name} cannot be a model's name: it would be the name of a step of the model {model_of(name)}"
+    return None
+
+
+def as_name(text: str) -> str:
+    """Return the name of a model that is most like `text`: see `wrong_name`."""
+    if wrong_name(text) is None:
+        return text
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-._")[:_LONGEST_NAME] or "model"
+    while (model := model_of(name)) is not None:
+        name = f"{model}-{name[len(model) + 1 :]}"
+    return name
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
 from maskserve.errors import ToolError
+from maskserve.temporary import owned_folder, remove_stale
 from maskserve_convert.triton.entries import TensorType
 from maskserve_convert.triton.repository import PROVENANCE
+from maskserve_convert.writable import check_writable, explained
 from maskserve_server.spec import ModelSpec
 
 MODEL, PROGRAM, SETTINGS, README = "model.onnx", "segment.py", "settings.json", "README.md"
@@ -30,7 +33,7 @@ def write_onnx_folder(
     """Write the files into a folder, which is made where it does not exist.
 
     Args:
-        folder: where to; files of an earlier export are overwritten.
+        folder: where to; files of an earlier export are overwritten, once all of the new ones are written beside them.
         spec: the model.
         core: its ONNX file.
         outputs: the tensors that it makes.
@@ -39,17 +42,37 @@ def write_onnx_folder(
     Raises:
         ToolError: the folder holds something else, or cannot be written.
     """
-    try:
+    texts = {PROGRAM: _program(spec), SETTINGS: _settings(spec), README: _readme(spec, outputs)}
+    with explained(folder):
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        foreign = sorted({path.name for path in folder.iterdir()} - _OWN)
-        if foreign:
-            raise ToolError(f"{folder} holds {foreign[0]}, which `maskserve convert --onnx` did not write")
-        shutil.copyfile(core, folder / MODEL)
-        texts = {PROGRAM: _program(spec), SETTINGS: _settings(spec), README: _readme(spec, outputs)}
-        for name, text in {**texts, PROVENANCE: provenance}.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ToolError(f"{folder} cannot be written: {error.strerror or error}") from error
+        try:
+            remove_stale(folder, hidden=True)
+            check_onnx_folder(folder)
+            with owned_folder("onnx", folder, hidden=True) as staging:
+                shutil.copyfile(core, staging.path / MODEL)
+                for name, text in {**texts, PROVENANCE: provenance}.items():
+                    (staging.path / name).write_text(text, encoding="utf-8")
+                for name in sorted(_OWN & set(os.listdir(staging.path))):
+                    (staging.path / name).replace(folder / name)
+        except BaseException:
+            if is_new:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def check_onnx_folder(folder: Path) -> None:
+    """Make sure that a folder can be written, and holds nothing but an earlier export. Nothing is changed.
+
+    Raises:
+        ToolError: it is otherwise.
+    """
+    check_writable(folder)
+    with explained(folder):
+        there = os.listdir(folder) if folder.is_dir() else ()
+    foreign = sorted(name for name in there if name not in _OWN and not name.startswith(".maskserve-"))
+    if foreign:
+        raise ToolError(f"{folder} holds {foreign[0]}, which `maskserve convert --onnx` did not write")
 
 
 def _program(spec: ModelSpec) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from maskserve.errors import ToolError
-from maskserve.paddlex.model_files import SETTINGS, ModelFiles, find_model, name_of
+from maskserve.paddlex.model_files import SETTINGS, ModelFiles, as_name, find_model, name_of
 from maskserve_convert.paddle.label_file import check_labels, read_labels
 from maskserve_convert.paddle.yaml_file import YamlFile
 from maskserve_server.steps import PADDLEDETECTION, PADDLEX, as_settings, is_number, read_steps, show
@@ -24,7 +25,7 @@ class PaddleFolder:
         settings: its `inference.yml`, or PaddleDetection's `infer_cfg.yml`.
         program: its `inference.json` or `inference.pdmodel`; or `model.json` or `model.pdmodel`.
         weights: its `inference.pdiparams` or `model.pdiparams`.
-        model_name: `Global.model_name`, or the folder's name where there is none.
+        model_name: `Global.model_name`, or the folder's name where there is none, made a name that a model can have.
         preprocess: the `Preprocess` list, with every setting of every step.
         labels: class names by class index.
         draw_threshold: the score threshold that PaddleX applies.
@@ -44,14 +45,20 @@ class PaddleFolder:
     claims: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: Path) -> PaddleFolder:
+    def open(cls, path: Path, *, labels: Path | None = None, named: bool = True) -> PaddleFolder:
         """Look into a folder, or into the one below it that holds the model.
+
+        Args:
+            path: the folder.
+            labels: a file with the class names, see `read_labels`. The `label_list` of the settings is not looked at
+                then: it may be wrong, or not be there.
+            named: whether the class names are looked at at all; False for who needs none.
 
         Raises:
             ToolError: what is missing or wrong, and in which file.
             InvalidParameter: several models are below it.
         """
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise ToolError(f"{path} is not a folder; give the folder that holds inference.yml")
         path = find_model(path) or path
         files = ModelFiles.of(path)
@@ -65,7 +72,8 @@ class PaddleFolder:
                 f"{files.settings} does not hold the settings of a Paddle model: it is {show(content.value)}"
             )
         claims = _claims(content.value, files.settings)
-        preprocess, labels = _required(content.value, "Preprocess", files.settings), _labels(content)
+        preprocess = _required(content.value, "Preprocess", files.settings)
+        names = () if not named else _labels(content) if labels is None else read_labels(labels)
         steps = read_steps(
             preprocess,
             where=f"{files.settings}: Preprocess",
@@ -76,21 +84,13 @@ class PaddleFolder:
             settings=files.settings,
             program=files.program,
             weights=files.weights,
-            model_name=str(claims.get("Global.model_name") or name_of(path)),
+            model_name=as_name(str(claims.get("Global.model_name") or name_of(path))),
             preprocess=as_settings(steps),
-            labels=labels,
+            labels=names,
             draw_threshold=_draw_threshold(content.value, files.settings),
-            labels_file=files.settings,
+            labels_file=files.settings if labels is None else labels,
             claims=claims,
         )
-
-    def with_labels(self, file: Path) -> PaddleFolder:
-        """Return this folder with the class names of a file, see `read_labels`.
-
-        Raises:
-            ToolError: the file holds no class names.
-        """
-        return replace(self, labels=read_labels(file), labels_file=file)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each of its files, by name."""
@@ -120,8 +120,10 @@ def _how(path: Path) -> str:
 
 
 def _required(settings: Mapping[Any, Any], key: str, file: Path) -> Any:
-    if not settings.get(key):
+    if key not in settings:
         raise ToolError(f"{file} has no {key}; is this an instance segmentation model?")
+    if settings[key] in (None, "", [], {}):
+        raise ToolError(f"{file}: {key} is empty; is this an instance segmentation model?")
     return settings[key]
 
 

@@ -10,15 +10,13 @@ from pathlib import Path
 from tritonclient.grpc import model_config_pb2 as schema
 
 from maskserve import contract
-from maskserve_convert.triton.repository import PROVENANCE, VERSION, Entry
+from maskserve_convert.triton.repository import LABELS_FILE, PROVENANCE, VERSION, Entry
 from maskserve_convert.triton.sizing import Wanted, write
 from maskserve_server import spec as server_spec
 from maskserve_server.admission.ticket import ADMISSION, LENGTH
 from maskserve_server.entry_parameters import BY_THE_CORES, INSTANCES
 from maskserve_server.spec import ModelSpec
 from maskserve_server.stages import CORE_THRESHOLD, IM_SHAPE, IMAGE_TENSOR, SCALE_FACTOR
-
-LABELS_FILE = "labels.txt"
 
 
 @dataclass(frozen=True, slots=True)

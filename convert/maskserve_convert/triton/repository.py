@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
 
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from maskserve.contract import STEPS, step_name
 from maskserve.errors import ToolError
+from maskserve.temporary import owned_folder, remove_stale
+from maskserve_convert.writable import check_writable, explained
 
 PROVENANCE = "provenance.json"
+LABELS_FILE = "labels.txt"  # of what clients call, and not of its steps
 VERSION = "1"
 
 
@@ -33,11 +38,23 @@ class Entry:
     files: Mapping[str, Path] = field(default_factory=dict)
 
 
+def check_place(repository: Path, name: str) -> None:
+    """Make sure that a model of this name can be written into a repository. Nothing is changed.
+
+    Raises:
+        ToolError: the folder cannot be written, or holds something else of that name.
+    """
+    check_writable(repository)
+    if repository.is_dir():
+        with explained(repository):
+            _existing(repository, name)
+
+
 def write(repository: Path, name: str, entries: Sequence[Entry]) -> list[Path]:
     """Put a model's entries into a repository, in place of what an earlier conversion of it left.
 
-    Everything is written beside its place first and then moved, so that a reader, or a failure half-way, sees the
-    old entries or the new ones.
+    Everything is written beside its place first and then moved, so that a reader, a failure or a Ctrl-C half-way sees
+    the old entries or the new ones. Conversions of several processes move theirs one after another.
 
     Args:
         repository: created when it does not exist.
@@ -48,28 +65,59 @@ def write(repository: Path, name: str, entries: Sequence[Entry]) -> list[Path]:
         The directories written.
 
     Raises:
-        ToolError: an entry of that name is there that `convert` did not write.
+        ToolError: an entry of that name is there that `convert` did not write, or the folder cannot be written.
     """
-    repository.mkdir(parents=True, exist_ok=True)
-    old = _existing(repository, name)
-    staging = Path(mkdtemp(prefix=f".{name}.", dir=_staging_place(repository)))
+    with explained(repository):
+        repository.mkdir(parents=True, exist_ok=True)
+        _existing(repository, name)
+        place = _staging_place(repository)
+        remove_stale(place, hidden=True)
+        with owned_folder("convert", place, hidden=True) as staging:
+            fresh = [_write_entry(staging.path / "new" / entry.config.name, entry) for entry in entries]
+            with _alone(repository):
+                return _swap(repository, staging.path, _existing(repository, name), fresh)
+
+
+@contextmanager
+def _alone(repository: Path) -> Iterator[None]:
+    """Wait until no other process changes the repository, as far as its file system has locks."""
+    descriptor = os.open(repository, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fresh = [_write_entry(staging / "new" / entry.config.name, entry) for entry in entries]
-        return _swap(repository, staging, old, fresh)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
-        shutil.rmtree(staging)
+        os.close(descriptor)
 
 
 def _staging_place(repository: Path) -> Path:
-    """Return a place beside the repository, unseen by a starting server; inside it if that is another file system."""
+    """Return a place beside the repository, unseen by a starting server; inside it where that cannot be moved from."""
     beside = repository.resolve().parent
-    return beside if beside.stat().st_dev == repository.stat().st_dev else repository
+    usable = os.access(beside, os.W_OK | os.X_OK) and _mount(beside) == _mount(repository)
+    return beside if usable else repository
+
+
+def _mount(folder: Path) -> object:
+    """Return what tells mounts apart: a folder of the same file system that is mounted twice cannot be moved into."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").splitlines()
+        return next(line for line in lines if line.startswith("mnt_id:"))
+    except (OSError, StopIteration):  # a system without
+        return os.fstat(descriptor).st_dev
+    finally:
+        os.close(descriptor)
 
 
 def _existing(repository: Path, name: str) -> list[Path]:
     """Return the entries of an earlier conversion."""
-    found = [path for path in repository.iterdir() if path.is_dir() and _belongs(path.name, name)]
+    found = [path for path in repository.iterdir() if _belongs(path.name, name) and os.path.lexists(path)]
     foreign = [path for path in found if not (path / PROVENANCE).is_file()]
+    models = [path for path in found if path.name != name and (path / LABELS_FILE).is_file()]
+    if models:
+        raise ToolError(
+            f"{models[0]} is a model of its own, and would be a step of {name}: choose another --name, or move it away"
+        )
     if foreign:
         raise ToolError(
             f"{foreign[0]} was not written by `maskserve convert` (it has no {PROVENANCE}): "
@@ -99,10 +147,11 @@ def _swap(repository: Path, staging: Path, old: Sequence[Path], fresh: Sequence[
     moved: list[tuple[Path, Path]] = []
     try:
         for source, target in [(p, attic / p.name) for p in old] + [(p, repository / p.name) for p in fresh]:
-            source.rename(target)
             moved.append((source, target))
-    except OSError:
+            source.rename(target)
+    except BaseException:  # also Ctrl-C, which may come before or after the last one was moved
         for source, target in reversed(moved):
-            target.rename(source)
+            if not os.path.lexists(source):
+                target.rename(source)
         raise
     return [repository / path.name for path in fresh]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from maskserve.errors import ToolError
 from maskserve_server.engine_table import FP32, EngineRow, engine_called
 from maskserve_server.spec import CoreSpec
 
@@ -38,7 +39,7 @@ def load_engine(core: CoreSpec, directory: Path, *, threads: int, device: str = 
         streams: how many of its twins, itself included, run at the same time on a CPU.
 
     Raises:
-        ToolError: this maskserve has no such engine.
+        ToolError: this maskserve has no such engine, or the engine not that precision.
     """
     return _runner(core)(directory / core.file, core, threads=threads, **_unusual(device, streams))
 
@@ -55,7 +56,10 @@ def _unusual(device: str, streams: int) -> dict[str, Any]:
 
 
 def _runner(core: CoreSpec) -> Callable[..., Engine]:
-    module, _, name = engine_called(core.engine).runner.partition(":")
+    row = engine_called(core.engine)
+    if core.precision not in row.precisions:
+        raise ToolError(f"{row.name} computes in {', '.join(row.precisions)}, not in {core.precision}")
+    module, _, name = row.runner.partition(":")
     runner: Callable[..., Engine] = getattr(import_module(module), name)
     return runner
 

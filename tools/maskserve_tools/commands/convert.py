@@ -97,10 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.reload is not None:
         find_server(arguments.reload)  # before minutes are spent on converting
 
-    find_source(arguments.source)
+    find_source(arguments.source, labels=arguments.labels)
     need("maskserve convert", "convert", SERVER_EXTRA, *(("int8",) if arguments.precision == INT8 else ()))
 
-    was_used = arguments.repository.is_dir() and any(arguments.repository.iterdir())
+    was_used = _holds_something(arguments.repository)
     console = Console(stderr=True, highlight=False)
     with console.status("converting") as status:
 
@@ -150,6 +150,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _holds_something(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:  # it is not there, or no folder, or may not be looked at: writing into it says so
+        return False
+
+
 def _offer_reload(arguments: argparse.Namespace, *, was_used: bool) -> None:
     """Say what a server that runs already has to do with it."""
     from maskserve_tools.embedded.control import servers_of
@@ -170,6 +177,7 @@ def _offer_reload(arguments: argparse.Namespace, *, was_used: bool) -> None:
         usual = {"name": None, "engine": AUTO, "precision": FP32, "layout": ENSEMBLE, "target": EMBEDDED,
                  "queue": None, "instances": None, "threads": None, "decode": FULL, "seed": 0}  # fmt: skip
         words += [word for key, value in given.items() if value != usual[key] for word in (f"--{key}", str(value))]
+        words += [] if arguments.labels is None else ["--labels", _as_argument(arguments.labels)]
         words += [word for path in arguments.calibration or () for word in ("--calibration", _as_argument(path))]
         print(f"the server at {url} goes on without it until it reloads: {shlex.join([*words, '--reload', url])}")
     if not urls and was_used:

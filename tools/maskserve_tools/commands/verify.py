@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from maskserve_tools.models.fetching import source_folder
     from maskserve_tools.verify.verification import check_source, verify
 
-    find_source(arguments.source)
+    find_source(arguments.source, named=False)
     images = _images(arguments.photos)
     need("maskserve verify", "convert", *(() if arguments.url else ("embedded",)))
     source = source_folder(arguments.source, report=lambda line: print(line, file=sys.stderr))

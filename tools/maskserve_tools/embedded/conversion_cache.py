@@ -28,8 +28,8 @@ _PRECISION, _LAYOUT = "fp32", "single"
 def converted(folder: PaddleFolder, *, engine: str, report: Callable[[str], None]) -> Path:
     """Return the model repository with just the model of `folder`; it is converted unless the cache has it.
 
-    The cache's key holds all that makes a difference: the model's files, other names of its classes, the engine, the
-    versions of the packages that convert and run it, and maskserve's own code.
+    The cache's key holds all that makes a difference: the model's files, its name, other names of its classes, the
+    engine, the versions of the packages that convert and run it, and maskserve's own code.
 
     Args:
         folder: the model.
@@ -41,6 +41,7 @@ def converted(folder: PaddleFolder, *, engine: str, report: Callable[[str], None
     """
     made = {
         "files": folder.digests(),
+        "name": folder.model_name,
         "engine": engine,
         "with": _versions(),
         "code": _code(),

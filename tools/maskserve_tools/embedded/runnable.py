@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maskserve.errors import ToolError
-from maskserve_tools.embedded.served_entries import Entry
+from maskserve_tools.embedded.served_entries import CONFIG, Entry
 
 
 def check_backends(entries: Sequence[Entry]) -> None:
@@ -17,6 +17,8 @@ def check_backends(entries: Sequence[Entry]) -> None:
     for entry in entries:
         if entry.config.platform != "ensemble" and entry.config.backend != "python":
             needed = entry.config.backend or entry.config.platform
+            if not needed:
+                raise ToolError(f"{entry.path / CONFIG} names no backend, or is empty: convert the model again")
             raise ToolError(
                 f"{entry.name} needs Triton's {needed} backend, which Triton's containers have; the embedded server "
                 "has only the python backend. Convert the model again with --target embedded, or run this repository "

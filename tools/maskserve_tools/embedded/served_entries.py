@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -75,10 +76,13 @@ def entry_folders(repository: Path) -> list[str]:
         ToolError: no such repository, or nothing in it.
     """
     hint = f"`maskserve convert PADDLE_DIR --repository {shlex.quote(str(repository))}` makes one"
-    if not repository.is_dir():
+    if not os.path.isdir(repository):  # which has False, and no error, for what cannot be a path
         raise ToolError(f"there is no model repository at {repository}: {hint}")
     refuse_model(repository)
-    present = sorted(path.name for path in repository.iterdir() if path.is_dir() and not path.name.startswith("."))
+    try:
+        present = sorted(path.name for path in repository.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise ToolError(f"the model repository {repository} cannot be read: {error.strerror or error}") from error
     if not present:
         raise ToolError(f"the model repository {repository} holds no model: {hint.replace('makes one', 'adds one')}")
     return present
@@ -121,11 +125,13 @@ def read_config(path: Path) -> Any:
     from google.protobuf import text_format
     from tritonclient.grpc import model_config_pb2
 
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ToolError(f"{path.parent} is not a model: it has no config.pbtxt (convert it again, or move it away)")
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ToolError(f"{path} cannot be read, so its model cannot be served: {error.strerror or error}") from error
+    except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
         raise ToolError(f"{path} is broken, so its model cannot be served: {error}") from error
 
 

@@ -10,7 +10,9 @@ from maskserve.contract import POSTPROCESS, PREPROCESS, STEPS, step_name
 from maskserve.errors import ToolError
 from maskserve_server.spec import FILE_NAME, ModelSpec
 from maskserve_tools.embedded.runnable import check_backends
-from maskserve_tools.embedded.served_entries import Entry, entry_folders, model_named, read_config
+from maskserve_tools.embedded.served_entries import CONFIG, Entry, entry_folders, model_named, read_config
+
+_MOST_INSTANCES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ def survey(repository: Path, models: Sequence[str] | None = None, *, any_backend
             entries[name] = _read(repository / name, any_backend=any_backend)
         except ToolError as error:
             failures[name] = error.message
+        except OSError as error:  # a file of it that cannot be looked at
+            failures[name] = f"{error.filename or repository / name} cannot be read: {error.strerror or error}"
     for entry in entries.values():
         missing = [step for step in entry.steps if step not in entries and step not in failures]
         if missing:
@@ -99,12 +103,26 @@ def _read(path: Path, *, any_backend: bool) -> Entry:
         raise ToolError(f"{path}/config.pbtxt is of a model {entry.config.name}: the folder must have that name")
     if not any_backend:
         check_backends([entry])
+        _check_instances(entry)
     holds_core = entry.config.backend == "python" and not path.name.endswith((f".{PREPROCESS}", f".{POSTPROCESS}"))
     for described in sorted(path.glob(f"[0-9]*/{FILE_NAME}")):
         core = described.with_name(ModelSpec.read(described.parent).core.file)
         if holds_core and not (core.is_file() and core.stat().st_size):
             raise ToolError(f"{core} is missing or empty: convert the model again")
     return entry
+
+
+def _check_instances(entry: Entry) -> None:
+    """Refuse numbers of processes that no machine of ours has room for: a slip of the pen must not fill it.
+
+    Raises:
+        ToolError: there are too many, or fewer than none.
+    """
+    for group in entry.config.instance_group:
+        if not 0 <= group.count <= _MOST_INSTANCES:
+            raise ToolError(
+                f"{entry.path / CONFIG} asks for {group.count} instances: give 1 to {_MOST_INSTANCES}, or none for one"
+            )
 
 
 def _with_steps(models: Iterable[str], entries: Mapping[str, Entry]) -> set[str]:

@@ -82,11 +82,11 @@ def source_folder(source: str | Path, *, report: Report = lambda line: None) -> 
     if is_archive(path):
         inside = unpacked(path, report=report)
         return _followed(inside, f"{path} (unpacked in {inside})", report)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _followed(path, str(path), report)
     if catalogue.is_official(name):
         return fetch(name, progress=by_tenths(report), report=report)
-    if path.is_file():
+    if os.path.isfile(path):
         raise ToolError(
             f"{path} is neither a folder nor an archive ({', '.join(ARCHIVES)}); "
             "give the folder that holds inference.yml"

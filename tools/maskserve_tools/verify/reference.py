@@ -192,4 +192,4 @@ def _instance(row: npt.NDArray[Any], mask: npt.NDArray[Any], size: tuple[int, in
 
 def open_reference(path: Path, *, threads: int = 2) -> Reference:
     """Return the reference of a folder given by its path."""
-    return Reference(PaddleFolder.open(path), threads=threads)
+    return Reference(PaddleFolder.open(path, named=False), threads=threads)

@@ -111,8 +111,11 @@ def check_source(entry: Path, source: Path) -> None:
     """
     if not (entry / PROVENANCE).is_file():
         raise ToolError(f"{entry} is not an entry that `maskserve convert` wrote")
-    recorded = json.loads((entry / PROVENANCE).read_text(encoding="utf-8"))["source"]["sha256"]
-    found = PaddleFolder.open(source).digests()
+    try:
+        recorded = dict(json.loads((entry / PROVENANCE).read_text(encoding="utf-8"))["source"]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ToolError(f"{entry / PROVENANCE} is damaged ({error!r}): convert {source} again") from error
+    found = PaddleFolder.open(source, named=False).digests()
     changed = sorted(name for name, digest in found.items() if recorded.get(name) != digest)
     if changed:
         raise ToolError(f"{entry.name} was not converted from {source}: {', '.join(changed)} differ; convert it again")
@@ -129,7 +132,7 @@ class ReferenceProcess:
     """
 
     def __init__(self, source: Path) -> None:
-        self._source = PaddleFolder.open(source).path
+        self._source = PaddleFolder.open(source, named=False).path
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
@@ -235,7 +238,7 @@ def _cause(error: Exception) -> str:
 
 def _of_half_precision(source: Path) -> str:
     """Return what to do about a program that computes in half precision; nothing for another."""
-    program = PaddleFolder.open(source).program
+    program = PaddleFolder.open(source, named=False).program
     if program.suffix != ".json" or not any(name in program.read_bytes() for name in (b"t_f16", b"t_bf16")):
         return ""
     return "; it uses half precision, for which Paddle has few operators on a CPU: compare with an export in float32"
