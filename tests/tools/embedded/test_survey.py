@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,12 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "fewer processes than none": (
         lambda at: _edit(at / "bad.core/config.pbtxt", "kind: KIND_CPU", "kind: KIND_CPU count: -1"),
         "asks for -1 instances",
+    ),
+    "no version": (lambda at: (at / "bad.core/1").rename(at / "bad.core/v1"), "has no folder of a version"),
+    "a model without a version": (lambda at: shutil.rmtree(at / "bad/1"), "has no folder of a version"),
+    "a step of itself": (
+        lambda at: _edit(at / "bad/config.pbtxt", 'model_name: "bad.core"', 'model_name: "bad"'),
+        "it is a step of itself",
     ),
     "threshold": (
         lambda at: _describe(at / "bad.postprocess/1/model.json", draw_threshold=None),

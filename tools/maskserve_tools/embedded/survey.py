@@ -87,6 +87,8 @@ def survey(repository: Path, models: Sequence[str] | None = None, *, any_backend
         except OSError as error:  # a file of it that cannot be looked at
             failures[name] = f"{error.filename or repository / name} cannot be read: {error.strerror or error}"
     for entry in entries.values():
+        if entry.name in _with_steps(entry.steps, entries):
+            failures[entry.name] = "it is a step of itself: convert it again"
         missing = [step for step in entry.steps if step not in entries and step not in failures]
         if missing:
             failures[entry.name] = f"it calls {missing[0]}, which is not in {repository}: convert it again"
@@ -104,6 +106,8 @@ def _read(path: Path, *, any_backend: bool) -> Entry:
     if not any_backend:
         check_backends([entry])
         _check_instances(entry)
+    if not any(folder.name.isdecimal() and folder.is_dir() for folder in path.iterdir()):
+        raise ToolError(f"{path} has no folder of a version, such as {path.name}/1: convert the model again")
     holds_core = entry.config.backend == "python" and not path.name.endswith((f".{PREPROCESS}", f".{POSTPROCESS}"))
     for described in sorted(path.glob(f"[0-9]*/{FILE_NAME}")):
         core = described.with_name(ModelSpec.read(described.parent).core.file)
