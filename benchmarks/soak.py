@@ -206,11 +206,30 @@ def _bold(growth: float) -> str:
     return f"**{growth:+.2f}**" if growth > _LIMIT else f"{growth:+.2f}"
 
 
-def soak(repository: Path, minutes: float, every: float, log: Path) -> tuple[list[Sample], Counter[str]]:
-    """Serve, send, and look at the processes."""
+class Kept:
+    """Samples, which are in a file as soon as they are taken: a run that is broken off has them, too."""
+
+    def __init__(self, file: Path) -> None:
+        self.samples: list[Sample] = []
+        self._file = file
+        self._write("w", [["process", "requests", "seconds", *_FIGURES]])
+
+    def add(self, found: Sequence[Sample]) -> None:
+        """Keep samples."""
+        self.samples += found
+        rows = [[s.process, s.requests, f"{s.seconds:.0f}", *(s.values.get(f, "") for f in _FIGURES)] for s in found]
+        self._write("a", rows)
+
+    def _write(self, mode: str, rows: Sequence[Sequence[object]]) -> None:
+        with self._file.open(mode, newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+
+
+def soak(repository: Path, minutes: float, every: float, log: Path, kept: Kept) -> Counter[str]:
+    """Serve, send, and look at the processes, until the time is over or Ctrl-C ends it."""
     ports = {name: free_port() for name in ("http", "grpc", "metrics", "rest")}
     grpc_url, http_url = f"grpc://127.0.0.1:{ports['grpc']}", f"http://127.0.0.1:{ports['http']}"
-    rest_url, found = f"http://127.0.0.1:{ports['rest']}", list[Sample]()
+    rest_url = f"http://127.0.0.1:{ports['rest']}"
     server_options = [f"--{name}-port={ports[name]}" for name in ("http", "grpc", "metrics")]
     with log.open("wb") as output, ExitStack() as stack:
 
@@ -224,11 +243,11 @@ def soak(repository: Path, minutes: float, every: float, log: Path) -> tuple[lis
         gateway = start("gateway", "--url", grpc_url, "--model", _MODELS[0], "--port", str(ports["rest"]))
         wait_until_healthy(rest_url, gateway, log)
         begun, parents = time.monotonic(), [psutil.Process(process.pid) for process in (server, gateway)]
-        with Traffic(grpc_url, http_url, rest_url) as traffic:
+        with Traffic(grpc_url, http_url, rest_url) as traffic, suppress(KeyboardInterrupt):
             while time.monotonic() - begun < minutes * 60 and server.poll() is None:
                 time.sleep(every)
-                found += samples(parents, traffic.requests, time.monotonic() - begun)
-        return found, traffic.outcomes
+                kept.add(list(samples(parents, traffic.requests, time.monotonic() - begun)))
+        return traffic.outcomes
 
 
 def main() -> None:
@@ -245,15 +264,11 @@ def main() -> None:
         if arguments.repository is None:
             convert(ROOT / "demo" / "model", repository=repository, name=_MODELS[0])
             convert(ROOT / "demo" / "model", repository=repository, name=_MODELS[1], layout="single")
-        found, outcomes = soak(repository, arguments.minutes, arguments.every, arguments.output / "server.log")
-    with (arguments.output / "samples.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["process", "requests", "seconds", *_FIGURES])
-        rows.writerows(
-            [s.process, s.requests, f"{s.seconds:.0f}", *(s.values.get(f, "") for f in _FIGURES)] for s in found
-        )
-    print(f"{sum(outcomes.values()):,} requests in {arguments.minutes:g} minutes: {dict(outcomes.most_common())}\n")
-    print(table(found, arguments.minutes * 60 * arguments.warm_up))
+        kept = Kept(arguments.output / "samples.csv")
+        outcomes = soak(repository, arguments.minutes, arguments.every, arguments.output / "server.log", kept)
+    minutes = kept.samples[-1].seconds / 60 if kept.samples else 0.0
+    print(f"{sum(outcomes.values()):,} requests in {minutes:.0f} minutes: {dict(outcomes.most_common())}\n")
+    print(table(kept.samples, minutes * 60 * arguments.warm_up))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import multiprocessing
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("maskserve.gateway")
 _SPARE_THREADS = 8
+# For which a thread may keep the event loop from running after each of its system calls; Python's own 5 ms are too long
+# where a request is read on a thread while sixty others are to be refused.
+_SWITCH_SECONDS = 0.0005
 _ROUTES = frozenset({segmentation.PATH, model_routes.PATH, "/health", "/metrics", "/info", "/openapi.json", "/"})
 _router = APIRouter()
 
@@ -97,6 +101,7 @@ def create_app(settings: Settings | None = None, transport: Transport | None = N
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     service: Service = app.state.service
     service.trimmer.limit_arenas()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     threads = ThreadPoolExecutor(service.settings.max_concurrent + _SPARE_THREADS, thread_name_prefix="gateway")
     loop = asyncio.get_running_loop()
     loop.set_default_executor(threads)

@@ -23,7 +23,7 @@ import psutil
 
 from maskserve.decoding.limits import Limits
 from maskserve.decoding.pool import DecoderPool
-from maskserve.errors import InputError, MaskserveError
+from maskserve.errors import InputError
 from tests.conftest import ROOT
 from tests.fuzz.bombs import BOMBS
 from tests.fuzz.mutations import MUTATIONS
@@ -61,7 +61,7 @@ def run_cases(first: int, count: int) -> None:
         name, file = make(case)
         print(json.dumps({"case": case}), flush=True)
         before, deaths = _processor_seconds(pool), pool.deaths
-        outcome = _decode(pool, file)
+        outcome, words = _decode(pool, file)
         taken, peak = _processor_seconds(pool) - before, _peak(pool)
         died = pool.deaths > deaths
         counts["death" if died else outcome] += 1
@@ -70,23 +70,22 @@ def run_cases(first: int, count: int) -> None:
         counts["over 500 MB"] += peak > _BYTES
         if died or taken > _SECONDS or peak > _BYTES or outcome.startswith("unexpected"):
             about = {"file": name, "outcome": outcome, "seconds": round(taken, 2), "MB": round(peak / 1e6)}
+            about["message"] = words
             print(json.dumps({"case": case, "finding": about}), flush=True)
     pool.close()
     print(json.dumps({"counts": counts, "slowest": slowest, "largest": largest}), flush=True)
 
 
-def _decode(pool: DecoderPool, file: bytes) -> str:
+def _decode(pool: DecoderPool, file: bytes) -> tuple[str, str]:
+    """Return what became of a file, and the words of the error."""
     try:
         with pool.lend(file):
-            return "image"
+            return "image", ""
     except InputError as error:
-        if unexpected := _UNEXPECTED.search(error.message):
-            return f"unexpected {unexpected[1]}"
-        return type(error).__name__
-    except MaskserveError as error:
-        return f"unexpected {error}"
+        unexpected = _UNEXPECTED.search(error.message)
+        return f"unexpected {unexpected[1]}" if unexpected else type(error).__name__, error.message
     except Exception as error:
-        return f"unexpected {type(error).__name__}: {error}"
+        return f"unexpected {type(error).__name__}", str(error)
 
 
 def _processor_seconds(pool: DecoderPool) -> float:
