@@ -119,7 +119,8 @@ async def _answer(call: Call, body: list[bytes]) -> Response:
     end = time.monotonic() + service.settings.timeout
     model = await (service.catalog.default() if call.name is None else service.catalog.find(call.name))
     call.exchange.route = PATH if call.name is None else f"/models/{call.name}{PATH}"
-    asked, image = await to_the_end(asyncio.to_thread(_read, body, strict=service.settings.strict_paddlex))
+    async with service.readers:
+        asked, image = await to_the_end(asyncio.to_thread(_read, body, strict=service.settings.strict_paddlex))
     if isinstance(image, str):
         share.shrink_to(0)
         image = await service.images.fetch(image, lambda size: share.grow(size * BYTES_PER_FILE_BYTE, reading=True))

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _DECODERS = max(2, min(4, os.cpu_count() or 1))  # each draws upon one image at a time, and needs a processor for it
 _CONNECT_SECONDS = 3.0
+# Bodies that are read at once. It is Python's own work, which one thread does at a time: with more of them in the line,
+# the event loop waits for all between two of its steps, and with it everybody who is to be refused.
+_READERS = 2
 _CANARY = encode_bmp(np.zeros((48, 64, 3), np.uint8))
 
 
@@ -56,6 +59,7 @@ class Service:
         self.turns = ConcurrencyLimiter(
             settings.max_concurrent, settings.max_waiting, settings.wait_seconds, settings.timeout
         )
+        self.readers = asyncio.Semaphore(_READERS)
         self._transport = transport or open_servers(settings)
         self.catalog = Catalog(settings, self._transport, self._served)
         # Of an image that a server has decoded: what is drawn upon. It could end this process, too.

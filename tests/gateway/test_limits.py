@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from maskserve.errors import ServerOverloaded
 from maskserve.transport.wire import ImageRequest, Tensor
+from maskserve_gateway import segmentation
 from maskserve_gateway.errors import Refusal
 from maskserve_gateway.limits import ConcurrencyLimiter
 from maskserve_gateway.overload import Turnstile
@@ -228,6 +229,30 @@ def test_no_more_than_so_many_are_with_the_server(start: Start, transport: Held)
         assert not transport.arrived.acquire(timeout=0.2)
         transport.let_go.set()
         assert [answer.result().status_code for answer in answers] == [200] * 6
+
+
+def test_few_bodies_are_read_at_once(start: Start, transport: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that read keep the event loop from refusing others."""
+    transport.let_go.set()
+    read, lock, now, most = segmentation._read, threading.Lock(), [0], [0]
+
+    def counted(body: list[bytes], *, strict: bool) -> tuple[segmentation.Asked, bytes | str]:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.05)
+        try:
+            return read(body, strict=strict)
+        finally:
+            with lock:
+                now[0] -= 1
+
+    monkeypatch.setattr(segmentation, "_read", counted)
+    gateway = start()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: gateway.post(PATH, content=BODY).status_code, range(8)))
+    assert answers == [200] * 8
+    assert most[0] <= 2
 
 
 def test_a_client_that_hangs_up_makes_room(start: Start, transport: Held) -> None:
