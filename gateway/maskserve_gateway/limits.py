@@ -46,7 +46,8 @@ class ConcurrencyLimiter:
         self._slots = asyncio.Semaphore(concurrent)
         self._concurrent, self._room = concurrent, concurrent + waiting
         self._patience, self._total = patience, total
-        self._present = 0
+        self._present = self._with_servers = 0
+        self._answered = asyncio.Event()
         self._pace, self._clock = Pace(), clock
 
     @contextmanager
@@ -87,11 +88,30 @@ class ConcurrencyLimiter:
         except asyncio.TimeoutError:
             raise overloaded() from None
         begun = self._clock()
+        self._with_servers += 1
         try:
             yield
             self._pace.answered(begun, self._clock())
         finally:
+            self._with_servers -= 1
+            self._answered.set()
+            self._answered = asyncio.Event()
             self._slots.release()
+
+    async def place_at_server(self) -> bool:
+        """Wait, in one's turn, until another request with the servers has ended.
+
+        Returns:
+            False where there is no other.
+        """
+        self._with_servers -= 1
+        try:
+            if self._with_servers == 0:
+                return False
+            await self._answered.wait()
+            return True
+        finally:
+            self._with_servers += 1
 
 
 async def read_body(request: Request, share: Share, *, limit: int, seconds: float, slow_seconds: float) -> bytes:

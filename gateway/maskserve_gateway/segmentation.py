@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from maskserve.errors import ServerOverloaded
 from maskserve_gateway.access_log import exchange_of
 from maskserve_gateway.cancelling import to_the_end, unless_gone
 from maskserve_gateway.envelope import json_response, success
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 
 PATH = "/instance-segmentation"
+_AT_ONCE = 0.1  # seconds after which a refusal is late
 router = APIRouter()
 
 # FastAPI would read the body before it could be counted, and refuse what axios and curl send as a form.
@@ -116,7 +118,8 @@ async def _infer(request: Request, name: str | None) -> Response:
 
 async def _answer(call: Call, body: list[bytes]) -> Response:
     service, share = call.service, call.share
-    end = time.monotonic() + service.settings.timeout
+    begun = time.monotonic()
+    end = begun + service.settings.timeout
     model = await (service.catalog.default() if call.name is None else service.catalog.find(call.name))
     call.exchange.route = PATH if call.name is None else f"/models/{call.name}{PATH}"
     async with service.readers:
@@ -130,7 +133,8 @@ async def _answer(call: Call, body: list[bytes]) -> Response:
     async with service.turns.turn():
         try:
             left = max(end - time.monotonic(), 0.0)
-            document = await asyncio.wait_for(_segment(call, model, asked, content), left)
+            again = time.monotonic() - begun > _AT_ONCE
+            document = await asyncio.wait_for(_segment(call, model, asked, content, again=again), left)
         except asyncio.TimeoutError:
             raise too_slow() from None
     share.shrink_to(0)
@@ -138,11 +142,27 @@ async def _answer(call: Call, body: list[bytes]) -> Response:
     return json_response(document)
 
 
-async def _segment(call: Call, model: ServedModel, asked: Asked, image: bytes) -> bytes:
+async def _segment(call: Call, model: ServedModel, asked: Asked, image: bytes, *, again: bool) -> bytes:
+    """Return the body of the answer.
+
+    Args:
+        call: the request.
+        model: that it is for.
+        asked: what else it says.
+        image: its image.
+        again: whether it has waited here. Then it is not refused for a server's full queue, which would be late, but
+            sent again when another one has been answered.
+    """
     service, exchange = call.service, call.exchange
     trace = trace_headers(call.headers, exchange.log_id)
     exchange.trace = trace["traceparent"]
-    result = await service.segment(model, image, asked.threshold, trace)
+    while True:
+        try:
+            result = await service.segment(model, image, asked.threshold, trace)
+            break
+        except ServerOverloaded:
+            if not again or not await service.turns.place_at_server():
+                raise
     service.metrics.found(len(result.instances))
     visualize = service.settings.visualize if asked.visualize is None else asked.visualize
     drawn = service.settings.max_drawn_pixels

@@ -231,6 +231,36 @@ def test_no_more_than_so_many_are_with_the_server(start: Start, transport: Held)
         assert [answer.result().status_code for answer in answers] == [200] * 6
 
 
+def test_who_has_waited_is_not_refused_late(start: Start, transport: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose queue is shorter than the gateway takes it to be: it has a place when it has answered another."""
+    infer, lock, inside, places, refused = transport.infer, threading.Lock(), [0], [1], threading.Semaphore(0)
+
+    def one_place(model: str, request: ImageRequest) -> list[Tensor]:
+        with lock:
+            if inside[0] >= places[0]:
+                refused.release()
+                raise ServerOverloaded("1 requests wait already; send fewer at once, or try again in 7 s")
+            inside[0] += 1
+        try:
+            return infer(model, request)
+        finally:
+            with lock:
+                inside[0] -= 1
+
+    monkeypatch.setattr(transport, "infer", one_place)
+    monkeypatch.setattr(segmentation, "_AT_ONCE", 0.0)
+    gateway = start(max_concurrent=2, wait_seconds=PATIENCE)
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(gateway.post, PATH, content=BODY) for _ in range(3)]
+        transport.wait_for(1)
+        assert refused.acquire(timeout=PATIENCE)
+        assert not any(answer.done() for answer in answers)
+        transport.let_go.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 3
+    places[0] = 0  # nobody of ours is there whose end could be waited for
+    assert gateway.post(PATH, content=BODY).status_code == 503
+
+
 def test_few_bodies_are_read_at_once(start: Start, transport: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that read keep the event loop from refusing others."""
     transport.let_go.set()
