@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskserve.async_pipeline import AsyncPipeline
 from maskserve.contract import PARAMETER_DRAW_THRESHOLD
-from maskserve.errors import ModelNotFound
+from maskserve.errors import ModelNotFound, ModelNotReady, ServerOverloaded, ServerUnavailable
 from maskserve.pipeline import Pipeline
 from maskserve.served import labels_in
 from maskserve_gateway.health import Health
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from maskserve_gateway.settings import Settings
 
 _CANARY_SECONDS = 10.0
+_PAUSE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +71,25 @@ class ServedModel:
     ) -> None:
         self.name = name
         self.description: Description | None = None
-        self._asynchronous = AsyncPipeline(Pipeline(name, transport, concurrency=1, retries=1))
+        self._asynchronous = AsyncPipeline(Pipeline(name, transport, concurrency=1, retries=0))
         timeout = min(_CANARY_SECONDS, settings.timeout)
         self.health = Health(lambda: canary(self), seconds=settings.health_seconds, timeout=timeout)
 
     async def segment(
         self, image: InputImage, threshold: float | None, headers: Mapping[str, str]
     ) -> InstanceSegResult:
-        """Return what is in an image.
+        """Return what is in an image. Where no server could be reached, it is asked for again after a moment.
 
         Raises:
             MaskserveError: it cannot be segmented.
         """
+        try:
+            return await self._asynchronous.segment(image, threshold=threshold, headers=headers)
+        except (ServerUnavailable, ModelNotReady) as error:
+            # A queue is as full after the pause, and a refusal that says when to come back is of use at once.
+            if error.lost or isinstance(error, ServerOverloaded):
+                raise
+        await asyncio.sleep(_PAUSE)
         return await self._asynchronous.segment(image, threshold=threshold, headers=headers)
 
 

@@ -371,10 +371,14 @@ def test_who_would_not_be_answered_in_time_is_turned_away_at_once(
 def test_a_server_that_refuses_is_told_with_the_time_that_it_names(
     start: Start, transport: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = [0]
+
     def full(model: str, request: ImageRequest) -> list[Tensor]:
+        asked[0] += 1
         raise ServerOverloaded("40 requests wait already; send fewer at once, or try again in 7 s")
 
     monkeypatch.setattr(transport, "infer", full)
     answer = start().post(PATH, content=BODY)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
     assert "try again later" in answer.json()["errorMsg"]
+    assert asked == [1]  # asking again would only make the refusal late
