@@ -66,6 +66,11 @@ DAMAGES = {
     "window outside": (changed(contract.MASK_BOXES, data=boxes([2, 2, 4, 8, 5, 0, 4, 4])), "mask 1 at .* leaves"),
     "negative window": (changed(contract.MASK_BOXES, data=boxes([2, 2, -4, -8, 0, 0, 4, 4])), "mask 0 at .* leaves"),
     "negative class": (changed(contract.LABELS, data=struct.pack("<ii", 0, -1)), "negative class"),
+    "an output twice": (lambda answer: [*answer, answer[0]], "an output twice"),
+    "boxes from their end to their beginning": (
+        changed(contract.BOXES, data=struct.pack("<8f", 6.5, 2.5, 1.5, 9, 0, 0, 4, 4)),
+        "end before they begin",
+    ),
     "not finite": (changed(contract.SCORES, data=struct.pack("<ff", 0.5, float("nan"))), "not finite"),
 }
 

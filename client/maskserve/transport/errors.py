@@ -48,6 +48,7 @@ _KINDS: dict[str | int, type[MaskserveError]] = {
     404: ModelNotFound,
     408: RequestTimeout,
     413: ImageTooLarge,
+    429: ServerOverloaded,
     502: ServerUnavailable,
     503: ServerUnavailable,
     504: RequestTimeout,
@@ -99,11 +100,12 @@ def from_status(status: str | int, text: str, url: str, model: str) -> Maskserve
             error = kind(f"model {model} at {url} cannot answer: {fix} ({text})")
             return lost(error) if isinstance(error, ServerError) and phrase == _DEAD_PROCESS else error
     kind = _KINDS.get(status, InferenceFailed)
+    said = text.strip() or (f"it answers with status {status}" if isinstance(status, int) else "")
     if kind is ServerUnavailable:
-        return unavailable(url, text) if _unseen(status, text) else lost(unavailable(url, text))
+        return unavailable(url, said) if _unseen(status, text) else lost(unavailable(url, said))
     if kind is RequestTimeout:
         return timed_out(url, model)
-    return kind(f"{model} at {url}: {text or status}")
+    return kind(f"{model} at {url}: {said or status}")
 
 
 def lost(error: ServerError) -> ServerError:

@@ -108,6 +108,8 @@ def read_answer(answer: Sequence[Tensor], labels: Sequence[str]) -> Instances:
         InferenceFailed: the answer does not keep the contract.
     """
     tensors = {tensor.name: tensor for tensor in answer}
+    if len(tensors) < len(answer):
+        raise InferenceFailed("the answer holds an output twice")
     columns = {name: _column(name, tensors) for name in contract.OUTPUTS}
     counts = _strings(tensors[contract.MASKS])
     count = len(counts)
@@ -120,6 +122,8 @@ def read_answer(answer: Sequence[Tensor], labels: Sequence[str]) -> Instances:
         raise InferenceFailed("the answer names a negative class")
     if not (np.isfinite(columns[contract.BOXES]).all() and np.isfinite(columns[contract.SCORES]).all()):
         raise InferenceFailed("the answer holds boxes or scores that are not finite")
+    if (columns[contract.BOXES][:, 2:] < columns[contract.BOXES][:, :2]).any():
+        raise InferenceFailed("the answer holds boxes that end before they begin")
     return Instances(
         boxes_xyxy=_clip(columns[contract.BOXES], size),
         scores=columns[contract.SCORES],

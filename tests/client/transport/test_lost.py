@@ -12,7 +12,14 @@ import pytest
 from tests.client.transport.mortal_server import POISON, MortalServer
 
 from maskserve import create_pipeline
-from maskserve.errors import InvalidImage, ModelNotReady, ServerUnavailable
+from maskserve.errors import (
+    InferenceFailed,
+    InvalidImage,
+    MaskserveError,
+    ModelNotReady,
+    ServerOverloaded,
+    ServerUnavailable,
+)
 from maskserve.transport.connect import open_transport
 from maskserve.transport.endpoint import parse_url
 from maskserve.transport.errors import from_status
@@ -118,3 +125,18 @@ def test_what_may_have_ended_a_server(status: str | int, text: str, lost: bool) 
     error = from_status(status, text, "grpc://box", "tiny")
     assert isinstance(error, ServerUnavailable | ModelNotReady)
     assert error.lost == lost
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (503, ServerUnavailable, "no server answers at http://box (it answers with status 503)"),
+        (429, ServerOverloaded, "tiny at http://box: it answers with status 429"),
+        (302, InferenceFailed, "tiny at http://box: it answers with status 302"),
+    ],
+)
+def test_a_status_alone_is_said(status: int, kind: type[MaskserveError], words: str) -> None:
+    """As proxies answer: a bare number says nothing, and "connection failed" the wrong thing."""
+    error = from_status(status, "", "http://box", "tiny")
+    assert type(error) is kind
+    assert error.message.startswith(words)
