@@ -180,6 +180,8 @@ def test_repositories(demo_repository: Path, bundle: Path, cache: Path, monkeypa
     assert (single.repository, single.models) == (demo_repository.resolve(), ("people",))
     together = prepare([find_source(str(demo_repository / "people")), find_source(str(bundle))], said.append)
     names = sorted(path.name for path in together.repository.iterdir())
+    turned = prepare([find_source(str(bundle)), find_source(str(demo_repository / "people"))], said.append)
+    assert (together.default, turned.default) == ("people", "crowd")  # the first that was named
     assert names == ["crowd", "people", "people.core", "people.postprocess", "people.preprocess"]
     shutil.copytree(together.repository / "crowd", cache / "other" / "crowd")
     with pytest.raises(ToolError, match="two models are called crowd"):

@@ -89,7 +89,7 @@ def quantise_model(model: onnx.ModelProto, images: Any, count: int, parameters: 
     nncf.set_log_level(logging.ERROR)
     ignored = [*find_tail(model.graph), *find_joins(model.graph)]
     try:
-        return nncf.quantize(
+        quantized: onnx.ModelProto = nncf.quantize(
             model,
             images,
             subset_size=count,
@@ -98,6 +98,7 @@ def quantise_model(model: onnx.ModelProto, images: Any, count: int, parameters: 
             ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
             advanced_parameters=parameters,
         )
+        return quantized
     except nncf.InternalError as error:
         if _NEVER_RAN not in str(error):
             raise

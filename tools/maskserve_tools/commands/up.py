@@ -78,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
         listen_to_signals()
         prepared = prepare(sources, lambda line: say(f"maskserve: {line}"))
         say("maskserve: starting tritonserver and the REST service")
-        default = prepared.models[0] if prepared.models else None
-        with running(prepared, wanted, default=default, verbose=args.verbose, allow_hosts=args.allow_hosts) as (
+        with running(
+            prepared, wanted, default=prepared.default, verbose=args.verbose, allow_hosts=args.allow_hosts
+        ) as (
             server,
             gateway,
         ):

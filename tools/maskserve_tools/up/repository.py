@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskserve.contract import STEPS, step_name
+from maskserve.contract import STEPS, model_of, step_name
 from maskserve.errors import ToolError
 from maskserve_server.engine_table import AUTO
 from maskserve_tools.embedded import conversion_cache
@@ -26,10 +26,12 @@ class Prepared:
     Attributes:
         repository: the model repository.
         models: those of it that are served; None for all.
+        default: the model that is asked where a request names none; None for the server's choice.
     """
 
     repository: Path
     models: tuple[str, ...] | None = None
+    default: str | None = None
 
 
 def prepare(sources: Sequence[ModelSource], report: Report) -> Prepared:
@@ -44,14 +46,15 @@ def prepare(sources: Sequence[ModelSource], report: Report) -> Prepared:
             return Prepared(source.path)
         if source.kind is Kind.ENTRY:
             entry = source.path.resolve()
-            return Prepared(entry.parent, (entry.name,))
+            return Prepared(entry.parent, (entry.name,), entry.name)
         return Prepared(_converted(source, report))
     together: dict[str, Path] = {}
     for source in sources:
         for entry in _entries(source, report):
             if together.setdefault(entry.name, entry) != entry:
                 raise ToolError(f"two models are called {entry.name}: {together[entry.name]} and {entry}")
-    return Prepared(_linked(together))
+    first = next((name for name in together if model_of(name) is None), None)  # dicts keep the order of the command
+    return Prepared(_linked(together), default=first)
 
 
 def _converted(source: ModelSource, report: Report) -> Path:
