@@ -112,7 +112,7 @@ def run(file: Path, x: Any) -> Any:
 
 def two_levels(*boxes: int) -> Any:
     """Return a model that pools as many boxes on each level, joins the levels, and convolves."""
-    pool = {"output_height": 4, "output_width": 4}
+    pool: dict[str, Any] = {"output_height": 4, "output_width": 4}
     nodes = [helper.make_node("Conv", ["x", "k"], ["a"])]
     for level in range(len(boxes)):
         nodes.append(helper.make_node("RoiAlign", ["a", f"boxes{level}", f"image{level}"], [f"pooled{level}"], **pool))
