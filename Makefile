@@ -8,6 +8,9 @@ READY := $(VENV)/.ready
 
 # What a test is marked with that `make quick` leaves out: see tests/markers.py.
 QUICK := not server and not browser and not paddle and not ray and not shared and not slow
+# A worker for each core. More threads than that, which BLAS starts, wait for one another and take the cores meanwhile.
+# The plugin of schemathesis takes every worker two seconds to load; its tests are none of the quick ones.
+SIDE_BY_SIDE := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "$(QUICK)" -p no:schemathesis
 # All extras at once: installed one by one they may change each other's packages.
 EXTRAS := embedded,convert,gateway,batch,pdf,heic,otel,dev,docs
 
@@ -29,7 +32,7 @@ demo: $(READY)  ## convert the demo model, serve it, segment images, save the re
 quick: $(READY)  ## run the tests that need no server, no browser and no Paddle
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -n auto -m "$(QUICK)"
+	$(SIDE_BY_SIDE) --hypothesis-profile=quick
 
 # The quick tests run side by side. What starts servers, browsers and converters runs one after another: a machine
 # that does too much at once makes them wait in vain.
@@ -45,7 +48,7 @@ check: $(READY)  ## run the checks only: style, types, the directions of imports
 	$(MAKE) page-types
 
 coverage: $(READY)  ## run the quick tests, and fail where they cover less than the floor in pyproject.toml
-	$(BIN)/python -m pytest -q -n auto -m "$(QUICK)" --cov --cov-report=
+	$(SIDE_BY_SIDE) --cov --cov-report=
 
 page-types: $(READY)  ## check the types of the page's JavaScript, where npm is
 	$(BIN)/python -m pytest -q -rs tests/page/test_types.py

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import markers
+from tests import examples, markers  # noqa: F401 - `examples` sets how much the tests by chance try
 from tests.models.make_models import make
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ os.environ.setdefault("MASKSERVE_COMPILED_CACHE", str(Path(tempfile.gettempdir()
 
 ROOT = Path(__file__).parent.parent
 _watch = markers.Watch()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass over the files whose tests the expression of `-m` leaves out, all of them: importing them takes seconds."""
+    return True if markers.leaves_out(config.getoption("markexpr"), collection_path) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ A test that starts a tritonserver or imports Paddle without the marker fails: se
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -35,6 +36,7 @@ _FOLDERS = {
     "tests/docs": ("slow",),
     "tests/deployment/test_losing_a_server.py": ("server", "paddle"),
     "tests/end_to_end": ("server", "paddle"),
+    "tests/gateway/test_contract.py": ("slow",),
     "tests/gateway/test_real.py": ("slow",),
     "tests/kserve": ("server", "paddle"),
     "tests/models": ("slow",),
@@ -60,7 +62,6 @@ _SLOW = {
     "test_lines_give_the_same_boxes",
     "test_no_two_requests_share_a_region",
     "test_processes_that_want_the_same_model_fetch_it_once",
-    "test_the_document_is_kept",
     "test_the_same_answers_with_and_without",
     "test_the_walk_costs_little_for_twelve_megapixels",
     "test_thousands_of_parts_take_no_quadratic_time",
@@ -74,6 +75,8 @@ _SLOW = {
     "test_what_happens_to_an_idle_decoder_costs_no_image",
 }
 _ROOT = Path(__file__).parent.parent
+# An expression of `-m` that a test with one more marker never fits better.
+_ONLY_NOT = re.compile(r"not \w+( and not \w+)*")
 # Seconds for one test with its fixtures: a fixture of the session may convert the fifteen models of the shared data.
 _LIMIT, _LONG_LIMIT = 120, 900
 
@@ -87,21 +90,32 @@ def mark(item: pytest.Function) -> None:
         item.add_marker(pytest.mark.timeout(_LONG_LIMIT if found else _LIMIT))
 
 
-def _needs(item: pytest.Function) -> Iterator[str]:
-    place = item.path.relative_to(_ROOT).as_posix()
+def leaves_out(expression: str, path: Path) -> bool:
+    """Return whether an expression of `-m` leaves out every test in a file or folder, by the folder alone."""
+    if not _ONLY_NOT.fullmatch(expression):
+        return False
+    return not set(_of_folder(path)).isdisjoint(re.findall(r"not (\w+)", expression))
+
+
+def _of_folder(path: Path) -> Iterator[str]:
+    place = path.relative_to(_ROOT).as_posix() if path.is_relative_to(_ROOT) else ""
     for folder, names in _FOLDERS.items():
-        if place.startswith(folder):
+        if f"{place}/".startswith(f"{folder}/"):
             yield from names
+
+
+def _needs(item: pytest.Function) -> Iterator[str]:
+    yield from _of_folder(item.path)
     if item.originalname in _SLOW:
         yield "slow"
     for marker in item.iter_markers("skipif"):
         for reason, names in _REASONS.items():
             if str(marker.kwargs.get("reason", "")).startswith(reason):
                 yield from names
-    words = set(_words(inspect.unwrap(item.function).__code__)) | _module_words(item.path)
+    words = _all_words(inspect.unwrap(item.function).__code__) | _module_words(item.path)
     for fixture, definitions in item._fixtureinfo.name2fixturedefs.items():
         yield from _FIXTURES.get(fixture, ())
-        words |= {word for each in definitions for word in _words(inspect.unwrap(each.func).__code__)}
+        words = words.union(*(_all_words(inspect.unwrap(each.func).__code__) for each in definitions))
     for package, names in _PACKAGES.items():
         if package in words:
             yield from names
@@ -112,6 +126,11 @@ def _module_words(path: Path) -> frozenset[str]:
     """Return the words that the module itself passes to `importorskip` or `need`, not those of its functions."""
     code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
     return frozenset(_words(code, deeper=False)) if {"importorskip", "need"} & {*code.co_names} else frozenset()
+
+
+@cache
+def _all_words(code: CodeType) -> frozenset[str]:
+    return frozenset(_words(code))
 
 
 def _words(code: CodeType, deeper: bool = True) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from packaging.requirements import Requirement
@@ -16,6 +17,7 @@ tomllib = pytest.importorskip("tomllib", reason="reading TOML needs Python 3.11"
 ALONE = {"readers", "train", "label-studio", "fiftyone"}
 
 
+@cache
 def _locked() -> list[Requirement]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
@@ -50,3 +52,10 @@ def test_numpy_is_the_one_of_the_embedded_server(python: str) -> None:
 def test_no_index_is_named() -> None:
     text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert not re.search(r"^\s*-|://|@ ", text, re.MULTILINE)
+
+
+def test_a_commit_is_checked_by_the_ruff_that_is_locked() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    found = re.search(r"ruff-pre-commit\s+rev: v(\S+)", hooks)
+    assert found is not None
+    assert [str(each.specifier) for each in _locked() if each.name == "ruff"] == [f"=={found[1]}"]

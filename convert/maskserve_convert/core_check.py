@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SIZE = (240, 320)
 _SECONDS = "seconds: "
 # Runs are timed until so many seconds have passed, or so many runs were made: a slow core runs once.
-_ENOUGH, _RUNS = 0.5, 3
+_ENOUGH, _RUNS = 0.25, 3
 
 
 def check_core(directory: Path) -> float:
@@ -33,8 +33,8 @@ def check_core(directory: Path) -> float:
 
     Returns:
         The seconds that one image takes with all of this machine's cores, from pixels to run lengths at a threshold of
-        0.5. The first run allocates, too: of a core that takes longer than half a second it is the only one, and the
-        figure is at most twice too high. The server learns the true one from its answers.
+        0.5. The first run allocates, too: of a core that takes longer than a quarter of a second it is the only one,
+        and the figure is at most twice too high. The server learns the true one from its answers.
 
     Raises:
         ToolError: it does not load, does not run, answers with something that is not a number, or its answer cannot be

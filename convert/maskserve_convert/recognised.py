@@ -29,7 +29,7 @@ class RecognisedModel:
         name: what clients will call it.
         program: the whole program.
         points: its family, and where it is cut.
-        piece: the part in front of the cut.
+        subgraph: the part in front of the cut.
         queue: how many requests a server takes in; None sizes the queue by what an image takes.
         size: the instances and threads that its entries say; None leaves them to whoever serves it.
         decode: how JPEG files are decoded, see `ModelSpec`.
@@ -40,7 +40,7 @@ class RecognisedModel:
     name: str
     program: Program
     points: CutPoints
-    piece: CutProgram
+    subgraph: CutProgram
     queue: int | None = None
     size: Wanted = field(default_factory=Wanted)
     decode: str = FULL
@@ -59,7 +59,7 @@ class RecognisedModel:
     @property
     def outputs(self) -> Mapping[str, TensorType]:
         """The tensors at the cut."""
-        program = self.piece.program
+        program = self.subgraph.program
         batch = (1,) if FAMILIES[self.points.family].batched else (-1,)
         return {
             name: TensorType(program.dtype(value), batch + program.shape(value)[1:])
@@ -75,16 +75,16 @@ class RecognisedModel:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width that the program reads, -1 where it takes any."""
-        image = self.piece.program.feeds()["image"].outputs[0]
-        _, channels, height, width = self.piece.program.shape(image)
+        image = self.subgraph.program.feeds()["image"].outputs[0]
+        _, channels, height, width = self.subgraph.program.shape(image)
         return channels, height, width
 
     def write_subgraph(self, directory: Path) -> tuple[Path, Path]:
         """Write the part in front of the cut as a Paddle model, and name its two files."""
         program, parameters = (directory / name for name in PADDLE_FILES)
-        self.piece.program.write(program)
+        self.subgraph.program.write(program)
         names = [op.parameter_name for op in self.program.named("p")]
-        weights.subset(self.folder.weights, names, self.piece.parameters, parameters)
+        weights.subset(self.folder.weights, names, self.subgraph.parameters, parameters)
         return program, parameters
 
     def spec(self, engine: str, precision: str = "fp32", seconds_per_image: float = 0.0) -> ModelSpec:
@@ -95,7 +95,7 @@ class RecognisedModel:
         core = CoreSpec(
             engine=engine,
             file=row.files[0],
-            inputs=(*self.piece.feeds, *self.points.onnx_feeds) if row.reads_onnx else self.piece.feeds,
+            inputs=(*self.subgraph.feeds, *self.points.onnx_feeds) if row.reads_onnx else self.subgraph.feeds,
             outputs=tuple(self.points.outputs),
             image_shape=(channels, height, width),
             precision=precision,

@@ -2,7 +2,7 @@
 
 Method: `photos/outlines.json` holds an outline of each person drawn by hand, a few pixels exact. Further than
 `band` pixels inside of it is person, further outside is background; GrabCut decides the strip between by colour,
-a median filter takes off single pixels, and the result is looked at (`--overlay` writes pictures for that).
+a median filter takes off single pixels, and the result is looked at (`--overlay` writes images for that).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def trimap(outlines: list[list[list[int]]], band: int, shape: tuple[int, int]) -
     for outline in outlines:
         cv2.fillPoly(filled, [np.array(outline, np.int32)], 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band + 1, 2 * band + 1))
-    # People who leave the picture have no edge at its border: erosion must not make one there.
+    # People who leave the image have no edge at its border: erosion must not make one there.
     within = cv2.erode(filled, disc, borderType=cv2.BORDER_CONSTANT, borderValue=1)
     without = 1 - cv2.dilate(filled, disc)
     labels = np.where(filled > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
@@ -46,7 +46,7 @@ def person_mask(image: np.ndarray, outlines: list[list[list[int]]], band: int) -
 def main() -> None:
     """Write `<photo>.mask.png` for every photo in `outlines.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--overlay", type=Path, help="also write pictures with the masks' edges into this folder")
+    parser.add_argument("--overlay", type=Path, help="also write images with the masks' edges into this folder")
     arguments = parser.parse_args()
     for name, drawn in json.loads((PHOTOS / "outlines.json").read_text(encoding="utf-8")).items():
         image = cv2.imread(str(PHOTOS / f"{name}.jpg"))

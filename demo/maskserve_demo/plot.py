@@ -14,8 +14,8 @@ from matplotlib import pyplot
 SMOOTHING = 40  # steps averaged for the drawn line
 
 
-def plot_losses(log: Path, picture: Path) -> None:
-    """Draw every column of the CSV `log` (first column: step) into the PNG `picture`."""
+def plot_losses(log: Path, image: Path) -> None:
+    """Draw every column of the CSV `log` (first column: step) into the PNG `image`."""
     with log.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if len(rows) < 2:
@@ -32,5 +32,5 @@ def plot_losses(log: Path, picture: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()
-    figure.savefig(picture, dpi=100)
+    figure.savefig(image, dpi=100)
     pyplot.close(figure)

@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from maskserve import contract
 from maskserve.errors import InvalidImage
@@ -19,9 +18,6 @@ from maskserve.masks import encode_crop
 from maskserve.pipeline import Pipeline
 from maskserve.transport.base import ServedModel, ServerStatus
 from maskserve.transport.wire import ImageRequest, Tensor
-
-settings.register_profile("patient", deadline=None)  # a busy machine is no failure
-settings.load_profile("patient")
 
 LABELS = ["person", "bicycle", "car"]
 Found = tuple[int, float, tuple[float, float, float, float]]

@@ -78,7 +78,7 @@ def test_nothing_found_leaves_the_picture(result_of):
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "LA", "I;16"])
 def test_files_of_every_mode_are_drawn_upon(result_of, tmp_path, mode):
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     if mode == "I;16":
         cv2.imwrite(str(path), np.full(SIZE, 40000, np.uint16))
     else:

@@ -1,4 +1,4 @@
-"""Running the pieces of an R-CNN graph in ONNX Runtime."""
+"""Run the subgraphs of an R-CNN graph in ONNX Runtime."""
 
 from __future__ import annotations
 

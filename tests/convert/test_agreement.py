@@ -125,7 +125,7 @@ def test_an_r_cnn_runs_on_other_sizes_than_its_own(paddle_model: Callable[[str],
     folder = Path(shutil.copytree(paddle_model("tiny-MaskRCNN-320"), tmp_path / "paddle"))
     change(folder, use_dynamic_shape=False, Preprocess=steps(folder, 0, target_size=[320, 320], keep_ratio=False))
     recognised = drawn(folder)
-    recognised.piece.program.feeds()["image"].raw["O"][0]["TT"]["D"][1][2:] = [256, 320]
+    recognised.subgraph.program.feeds()["image"].raw["O"][0]["TT"]["D"][1][2:] = [256, 320]
     (warning,) = check_agreement(replace(recognised))
     assert "reads images of 256x320 (height x width), but Preprocess in" in warning
     assert "makes them 320x320: an R-CNN runs on that size, too" in warning
@@ -138,7 +138,7 @@ def test_a_solov2_of_one_size_does_not_keep_the_ratio(paddle_model: Callable[[st
     """Its coordinates are computed from the size when it is exported; uncut Paddle fails on any other, too."""
     folder = Path(shutil.copytree(paddle_model("tiny-SOLOv2-320"), tmp_path / "paddle"))
     recognised = drawn(folder)
-    recognised.piece.program.feeds()["image"].raw["O"][0]["TT"]["D"][1][2:] = [256, 320]
+    recognised.subgraph.program.feeds()["image"].raw["O"][0]["TT"]["D"][1][2:] = [256, 320]
     with pytest.raises(ToolError, match=r"reads images of 256x320 .* keeps the ratio of each image"):
         check_agreement(replace(recognised))
     change(folder, use_dynamic_shape=False, Preprocess=steps(folder, 1, keep_ratio=False))
@@ -163,7 +163,7 @@ def test_a_misfit_never_moves_a_model_to_another_engine(folder: Path, tmp_path: 
 
 def test_a_program_for_images_of_four_channels_is_refused(folder: Path) -> None:
     recognised = drawn(folder)
-    image = recognised.piece.program.feeds()["image"]
+    image = recognised.subgraph.program.feeds()["image"]
     image.raw["O"][0]["TT"]["D"][1][1] = 4
     with pytest.raises(ToolError, match="reads images of 4 channels"):
         check_agreement(replace(recognised))

@@ -62,7 +62,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize(
-    ("first", "later", "runs", "took"), [(2.0, 1.0, 1, 2.0), (0.4, 0.2, 2, 0.2), (0.1, 0.05, 3, 0.05)]
+    ("first", "later", "runs", "took"),
+    [(2.0, 1.0, 1, 2.0), (0.3, 0.2, 1, 0.3), (0.2, 0.1, 2, 0.1), (0.1, 0.05, 3, 0.05)],
 )
 def test_a_core_runs_until_its_time_is_known_well_enough(
     clock: Clock, first: float, later: float, runs: int, took: float

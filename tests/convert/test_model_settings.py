@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from maskserve.errors import MaskserveError, ToolError
 from maskserve_convert.paddle.folder import PaddleFolder
 from maskserve_server.preprocess import Preprocessor
+from tests.examples import examples
 
 GOOD = {
     "draw_threshold": 0.5,
@@ -267,7 +268,7 @@ def check_only_our_errors(folder: Path, text: str) -> None:
         Preprocessor(read.preprocess)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from(list(places(GOOD))),
     value=_json,
@@ -283,7 +284,7 @@ def test_any_value_anywhere_is_fine_or_an_error_of_ours(
     check_only_our_errors(tmp_path / "m", text)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     at=st.integers(0, 1000), cut=st.integers(0, 5), piece=st.text(max_size=4) | st.sampled_from(list("\t&*!%@`|>:[]{}"))
 )

@@ -81,20 +81,20 @@ def test_double_precision_lists_become_single_precision(tmp_path: Path) -> None:
 
 def test_a_cut_keeps_only_what_leads_to_it(tmp_path: Path) -> None:
     program = Program.read(_program_file(tmp_path / "inference.json"))
-    piece = cut(program, {"activations": program.named("relu")[0].outputs[0]})
-    assert [op.name for op in piece.program.ops] == ["data", "relu", "fetch"]
-    assert piece.feeds == ("x",)
-    assert piece.parameters == frozenset()
+    subgraph = cut(program, {"activations": program.named("relu")[0].outputs[0]})
+    assert [op.name for op in subgraph.program.ops] == ["data", "relu", "fetch"]
+    assert subgraph.feeds == ("x",)
+    assert subgraph.parameters == frozenset()
 
 
 def test_a_cut_can_be_read_again(tmp_path: Path) -> None:
     program = Program.read(_program_file(tmp_path / "inference.json"))
-    piece = cut(program, {"product": program.named("multiply")[0].outputs[0]})
-    piece.program.write(tmp_path / "core.json")
+    subgraph = cut(program, {"product": program.named("multiply")[0].outputs[0]})
+    subgraph.program.write(tmp_path / "core.json")
     again = Program.read(tmp_path / "core.json")
     assert list(again.feeds()) == ["x"]
     assert again.shape(again.fetches()[0]) == (-1, 4)
-    assert piece.parameters == {"second"}
+    assert subgraph.parameters == {"second"}
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"base_code": {"version": 1}}', "[1, 2]"])
@@ -151,9 +151,9 @@ def test_real_programs_are_recognised_and_cut(name: str, family: str, paddle_mod
     program = Program.read(paddle_model(name) / "inference.json")
     points = recognise(program)
     assert points.family == family
-    piece = cut(program, points.outputs)
-    assert len(piece.program.ops) < len(program.ops)
-    assert "image" in piece.feeds
+    subgraph = cut(program, points.outputs)
+    assert len(subgraph.program.ops) < len(program.ops)
+    assert "image" in subgraph.feeds
 
 
 def test_a_program_of_something_else_is_described(tmp_path: Path) -> None:

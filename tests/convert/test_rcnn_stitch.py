@@ -1,4 +1,4 @@
-"""What joins the parts of an R-CNN, piece by piece in ONNX Runtime, with Paddle's operators as the oracle."""
+"""What joins the parts of an R-CNN, one subgraph at a time in ONNX Runtime, with Paddle's operators as the oracle."""
 
 from __future__ import annotations
 

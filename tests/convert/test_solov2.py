@@ -41,10 +41,10 @@ def test_it_is_recognised_in_both_versions_of_the_file(paddle_model: Callable[[s
     assert points.family == "solov2"
     assert points.settings == {"upsampling": 4, "mask_threshold": 0.5}
     assert points.program is not None
-    piece = cut(points.program, points.outputs)
-    assert piece.feeds == ("image", "threshold")
-    assert {piece.program.shape(value) for value in points.outputs.values()} == {(1, -1), (1, -1, -1, -1)}
-    assert all(piece.program.producer(op.inputs[1]).name == "p" for op in piece.program.named("conv2d"))
+    subgraph = cut(points.program, points.outputs)
+    assert subgraph.feeds == ("image", "threshold")
+    assert {subgraph.program.shape(value) for value in points.outputs.values()} == {(1, -1), (1, -1, -1, -1)}
+    assert all(subgraph.program.producer(op.inputs[1]).name == "p" for op in subgraph.program.named("conv2d"))
 
 
 def test_the_real_one_is_enlarged_by_what_its_program_says(paddle_model: Callable[[str], Path]) -> None:
@@ -108,10 +108,10 @@ def cores(folder: PaddleFolder, tmp_path_factory: pytest.TempPathFactory) -> dic
     program = Program.read(folder.program)
     points = recognise(program)
     assert points.program is not None
-    piece = cut(points.program, points.outputs)
-    piece.program.write(target / "core.json")
+    subgraph = cut(points.program, points.outputs)
+    subgraph.program.write(target / "core.json")
     names = [op.parameter_name for op in program.named("p")]
-    weights.subset(folder.weights, names, piece.parameters, target / "core.pdiparams")
+    weights.subset(folder.weights, names, subgraph.parameters, target / "core.pdiparams")
     export(target / "core.json", target / "core.pdiparams", target / "core.onnx")
     return {engine: _answer(folder, points, engine, target) for engine in ENGINES}
 

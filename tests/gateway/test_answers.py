@@ -56,7 +56,7 @@ def test_every_logid_is_another(gateway: httpx.Client) -> None:
     assert len({gateway.post(PATH, json={"image": IMAGE}).json()["logId"] for _ in range(3)}) == 3
 
 
-def test_the_image_is_the_picture_with_its_instances(gateway: httpx.Client) -> None:
+def test_the_image_is_the_one_sent_with_its_instances(gateway: httpx.Client) -> None:
     content = base64.b64decode(gateway.post(PATH, json={"image": IMAGE}).json()["result"]["image"])
     with Image.open(io.BytesIO(content)) as image:
         assert (image.format, image.size) == ("JPEG", (40, 30))

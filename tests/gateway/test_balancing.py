@@ -12,7 +12,7 @@ from maskserve.transport.wire import ImageRequest, Tensor
 from maskserve_gateway.balancing import BalancedTransport
 from tests.client.conftest import FakeTransport
 
-REQUEST = ImageRequest(b"picture")
+REQUEST = ImageRequest(b"image")
 
 
 class Clock:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.gateway.conftest import PATH, Start, as_base64, encoded
 
 PATIENCE = 20.0
@@ -273,7 +274,7 @@ def test_what_is_not_http(start: Start, garbage: bytes) -> None:
 REQUEST = HEAD.replace(b"Host:", b"Connection: close\r\nHost:") + BODY
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, len(REQUEST)), max_size=6))
 def test_wherever_a_request_is_cut(gateway: httpx.Client, cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(REQUEST)]

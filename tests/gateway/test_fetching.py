@@ -95,7 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             case "missing":
                 self.reply(404, b"")
             case _:
-                self.reply(200, b"picture")
+                self.reply(200, b"image")
 
     def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -149,17 +149,17 @@ def test_settings_that_are_text_are_refused(name: str) -> None:
 
 
 def test_an_image(fetch: Callable[..., bytes], web: Web) -> None:
-    assert fetch("http://web/a.jpg") == b"picture"
+    assert fetch("http://web/a.jpg") == b"image"
     assert web.requests == ["/a.jpg"]
 
 
 def test_an_address_with_blanks_and_other_letters(fetch: Callable[..., bytes], web: Web) -> None:
-    assert fetch("http://web/two words/ü.jpg") == b"picture"
+    assert fetch("http://web/two words/ü.jpg") == b"image"
     assert web.requests == ["/two%20words/%C3%BC.jpg"]
 
 
 def test_redirects_are_followed(fetch: Callable[..., bytes], web: Web) -> None:
-    assert fetch("http://web/redirect?/redirect?/a.jpg") == b"picture"
+    assert fetch("http://web/redirect?/redirect?/a.jpg") == b"image"
     assert web.requests == ["/redirect?/redirect?/a.jpg", "/redirect?/a.jpg", "/a.jpg"]
 
 
@@ -222,7 +222,7 @@ def test_a_name_that_means_something_else_a_moment_later(
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
     seen: list[str] = []
-    assert fetch("http://web/a.jpg", lambda address: not seen.append(address)) == b"picture"  # type: ignore[func-returns-value]
+    assert fetch("http://web/a.jpg", lambda address: not seen.append(address)) == b"image"  # type: ignore[func-returns-value]
     assert (asked, seen) == (["localhost"], ["127.0.0.1"])
     with pytest.raises(InputError, match="cannot be fetched"):
         fetch("http://web/a.jpg", lambda address: address == "127.0.0.1")

@@ -117,7 +117,7 @@ def test_the_route_of_a_model_that_fails(start: Start, transport: FakeTransport)
     assert gateway.get("/health").status_code == 200
 
 
-def test_pictures_that_are_bad_are_no_proof(gateway: httpx.Client, transport: FakeTransport) -> None:
+def test_images_that_are_bad_are_no_proof(gateway: httpx.Client, transport: FakeTransport) -> None:
     gateway.post(PATH, json={"image": as_base64(b"text")})
     assert gateway.get("/health").status_code == 200
     assert len(transport.requests) == 2

@@ -27,6 +27,7 @@ from maskserve.errors import ImageTooLarge
 from maskserve_gateway.errors import Refusal
 from maskserve_gateway.memory import MemoryBudget, Share, drawing_bytes
 from tests.client.conftest import FakeTransport, make_answer
+from tests.examples import examples
 from tests.gateway.big_images import png
 from tests.gateway.conftest import PATH, Start, as_base64, encoded, envelope
 
@@ -88,7 +89,7 @@ def test_what_never_fits_is_refused_at_once() -> None:
     asyncio.run(story())
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.lists(st.tuples(st.integers(1, 60), st.booleans(), st.sampled_from(("keep", "cancel", "close"))), max_size=25)
 )

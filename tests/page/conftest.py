@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.page.page import Page, picture
+from tests.page.page import Page, pixels_of
 from tests.page.people import THREE, ask_gateway, whole_mask
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def masks(page: Page, gateway: str) -> list[NDArray[np.uint8]]:
     """The masks of the three people, whose photo is on the page."""
     page.choose(THREE)
     page.until_done()
-    size = picture(THREE.read_bytes()).shape
+    size = pixels_of(THREE.read_bytes()).shape
     return [whole_mask(found, (size[0], size[1])) for found in ask_gateway(gateway, THREE.read_bytes())]
 
 

@@ -142,7 +142,7 @@ class Page:
     def canvas(self) -> NDArray[np.int64]:
         """The canvas' pixels, [height, width, 3], red first."""
         address = self.run("return document.querySelector('#canvas').toDataURL()")
-        return picture(base64.b64decode(address.split(",")[1]))
+        return pixels_of(base64.b64decode(address.split(",")[1]))
 
     def pixel(self, pixels: NDArray[np.int64], x: int, y: int, width: int) -> NDArray[np.int64]:
         """Of pixels as `canvas` gives them, the one at column x, row y of a photo of that width."""
@@ -197,7 +197,7 @@ class Page:
         path.write_bytes(base64.b64decode(shot["data"]))
 
 
-def picture(content: bytes) -> NDArray[np.int64]:
+def pixels_of(content: bytes) -> NDArray[np.int64]:
     """An image file's pixels, [height, width, 3], red first; turned as its EXIF data say."""
     from PIL import ImageOps
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.page.page import Page, picture
+from tests.page.page import Page, pixels_of
 from tests.page.people import THREE, ask_gateway, middle, whole_mask
 
 RED = np.array([0xFF, 0x6B, 0x6B])  # of the first instance
@@ -50,8 +50,8 @@ def test_the_png_is_the_whole_photo_with_its_masks(page: Page, masks: list[NDArr
     for layer in ("labels", "boxes"):
         if page.find(f"[value={layer}]").is_selected():
             page.find(f"[value={layer}]").click()
-    drawn = picture(page.download("png", "three_people.masks.png"))
-    photo = picture(THREE.read_bytes())
+    drawn = pixels_of(page.download("png", "three_people.masks.png"))
+    photo = pixels_of(THREE.read_bytes())
     assert drawn.shape == photo.shape
     others = np.any(masks[1:3], axis=0)
     inside = (cv2.erode(masks[0], np.ones((3, 3))) > 0) & ~cv2.dilate(others.astype(np.uint8), np.ones((9, 9))) > 0
@@ -78,4 +78,4 @@ def test_a_large_photo_is_hovered_and_downloaded(page: Page, gateway: str, tmp_p
     for at, one in enumerate(found):
         page.point_at(*middle(whole_mask(one, (3000, 4000))), 4000)
         assert page.marked(".hovered") == [at]
-    assert picture(page.download("png", "large.masks.png")).shape == (3000, 4000, 3)
+    assert pixels_of(page.download("png", "large.masks.png")).shape == (3000, 4000, 3)

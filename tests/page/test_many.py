@@ -19,7 +19,7 @@ from PIL import Image
 from maskserve.transport.base import ServedModel
 from maskserve.transport.wire import ImageRequest, Tensor
 from tests.page.crowd import CLASSES, Crowd, running_crowd
-from tests.page.page import Page, picture
+from tests.page.page import Page, pixels_of
 from tests.page.people import EXAMPLES, THREE
 
 
@@ -140,7 +140,7 @@ def test_several_photos_at_once(opened: Page, transport: Crowd) -> None:
     assert len(transport.requests) == 3
     assert "648 \u00d7 576 px" in opened.text("#facts")
     opened.run("document.querySelectorAll('#gallery button')[1].click()")
-    height, width = picture((EXAMPLES / "astronaut.jpg").read_bytes()).shape[:2]
+    height, width = pixels_of((EXAMPLES / "astronaut.jpg").read_bytes()).shape[:2]
     opened.until(lambda: f"{width} \u00d7 {height} px" in opened.text("#facts"), "the second is shown")
     opened.until_done()
     assert len(transport.requests) == 3, "it was segmented already"
@@ -163,7 +163,7 @@ def test_zoom_and_pan(many: Page) -> None:
     near = many.canvas()
     assert not np.array_equal(near, whole)
     times = 1.5**3
-    photo = picture(THREE.read_bytes())
+    photo = pixels_of(THREE.read_bytes())
     many.run("document.querySelectorAll('.layers input').forEach((box) => box.checked && box.click())")
     many.next_frame()
     plain = many.canvas()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from tests.page.conftest import KEY
-from tests.page.page import Page, picture
+from tests.page.page import Page, pixels_of
 from tests.page.people import EXAMPLES, THREE, middle
 
 SHOTS = ROOT / "output" / "page"
@@ -22,7 +22,7 @@ LIGHT_TOUCH = 0.38  # how much of it is in a mask's pixels
 
 
 def test_an_uploaded_photo_shows_its_instances(page: Page, masks: list[NDArray[np.uint8]]) -> None:
-    photo = picture(THREE.read_bytes())
+    photo = pixels_of(THREE.read_bytes())
     assert [name for name, _ in page.listed()] == ["person"] * 3
     assert page.text("#count") == f"3 of {len(masks)} instances"
     assert "648 \u00d7 576 px" in page.text("#facts")
@@ -65,7 +65,7 @@ def test_the_slider_filters_without_asking_again(page: Page, masks: list[NDArray
     assert len(page.requests()) == asked
 
 
-def test_hovering_highlights_in_the_picture_and_in_the_list(page: Page, masks: list[NDArray[np.uint8]]) -> None:
+def test_hovering_highlights_in_the_image_and_in_the_list(page: Page, masks: list[NDArray[np.uint8]]) -> None:
     for at in (0, 1, 2):
         page.point_at(*middle(masks[at]), 648)
         assert page.marked(".hovered") == [at]
@@ -78,13 +78,13 @@ def test_hovering_highlights_in_the_picture_and_in_the_list(page: Page, masks: l
     lit = page.canvas()
     assert page.marked(".hovered") == [0]
     column, row = middle(masks[0])
-    photo = picture(THREE.read_bytes())
+    photo = pixels_of(THREE.read_bytes())
     tint = [np.abs(page.pixel(pixels, column, row, 648) - photo[row, column]).sum() for pixels in (plain, lit)]
     assert tint[1] > tint[0] + 20
 
 
 def test_a_click_isolates_and_escape_returns(page: Page, masks: list[NDArray[np.uint8]]) -> None:
-    photo = picture(THREE.read_bytes())
+    photo = pixels_of(THREE.read_bytes())
     before = page.canvas()
     column, row = middle(masks[1])
     page.point_at(column, row, 648, click=True)
@@ -137,11 +137,11 @@ def test_everything_is_reached_with_tab(page: Page, masks: list[NDArray[np.uint8
 
 
 def test_what_the_service_says_is_shown(page: Page) -> None:
-    picture_file = io.BytesIO()
-    Image.new("RGB", (64, 48), "green").save(picture_file, "GIF")
-    page.give("drop", picture_file.getvalue(), "moving.gif", "image/gif")
+    image_file = io.BytesIO()
+    Image.new("RGB", (64, 48), "green").save(image_file, "GIF")
+    page.give("drop", image_file.getvalue(), "moving.gif", "image/gif")
     page.until(lambda: page.phase() == "failed", "the service has refused")
-    assert page.text("#problem-title") == "The server does not know this kind of picture"
+    assert page.text("#problem-title") == "The server does not know this kind of image"
     assert "GIF images are not supported" in page.text("#problem-text")
     assert any("415" in line for line in page.console())
 
@@ -176,7 +176,7 @@ def test_a_key_is_asked_for(guarded: Page) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("name", "width", "height"), [("desktop", 1280, 860), ("phone", 360, 740)])
 def test_the_page_fits_and_is_photographed(name: str, width: int, height: int, scheme: str, page: Page) -> None:
-    """Nothing sticks out sideways; the pictures are for people to look at."""
+    """Nothing sticks out sideways; the images are for people to look at."""
     page.emulate(width, height, scheme)
     page.screenshot(SHOTS / f"{name}-{scheme}-empty.png")
     page.choose(THREE)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.examples import examples
 
 from maskserve.decoding.decode import decode
 from maskserve.decoding.limits import Limits
@@ -94,7 +95,7 @@ def test_a_truncated_picture_is_refused(suffix: str) -> None:
         decode(data[: len(data) * 2 // 3], LIMITS)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(
     suffix=st.sampled_from([".jpg", ".png", ".webp", ".bmp", ".tiff"]),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=8),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.examples import examples
 from tests.server.jpegs import ARITHMETIC, KINDS, SIZE, THREE_TO_ONE, encoded, scans, segment, with_segments
 
 from maskserve.decoding.decode import decode
@@ -35,7 +36,7 @@ def test_pixels_are_those_of_opencv(file: bytes) -> None:
     assert np.array_equal(decode(file, LIMITS), by_opencv(file))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     width=st.integers(1, 70),
     height=st.integers(1, 70),

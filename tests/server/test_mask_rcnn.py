@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from maskserve.masks import decode_crop
 from maskserve_server.families import Selection, load_family
@@ -60,7 +61,7 @@ def boxes(draw: st.DrawFn) -> np.ndarray:
     return np.array([x, y, min(x + draw(side), width), min(y + draw(side), height)], np.float32)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(boxes(), st.sampled_from([14, 28]), st.integers(0, 999))
 def test_a_mask_is_painted_as_the_program_pastes_it(box: np.ndarray, cells: int, seed: int) -> None:
     mask = np.random.default_rng(seed).uniform(0, 1, (cells, cells)).astype(np.float32)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from maskserve_server.families.base import Selection
 from maskserve_server.families.pp_yoloe_seg import PPYOLOESeg
@@ -38,7 +39,7 @@ def _family(keep_top_k: int) -> PPYOLOESeg:
     )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(seed=st.integers(0, 10_000), keep_top_k=st.sampled_from([5, 300]), threshold=st.sampled_from([0.05, 0.5]))
 def test_survivors_are_those_of_multiclass_nms3(seed: int, keep_top_k: int, threshold: float) -> None:
     paddle = pytest.importorskip("paddle", reason="the oracle is Paddle's operator", exc_type=ImportError)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.server import painters
 
 from maskserve.masks import encode_crop
@@ -28,7 +29,7 @@ Size = tuple[int, int]
 Window = tuple[int, int, int, int]
 Samples = tuple[np.ndarray, float]  # float32 [N, h, w], and a threshold
 WAYS = ("compiled", "as it decides", "along outlines", "in strips", "in small parts")
-many = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(deadline=None, max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="session")

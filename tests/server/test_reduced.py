@@ -33,7 +33,7 @@ REST: list[dict[str, Any]] = [{"type": "NormalizeImage", "norm_type": "none", "m
                               {"type": "Permute"}, {"type": "PadStride", "stride": 32}]  # fmt: skip
 
 
-def picture(width: int, height: int) -> Image.Image:
+def make_image(width: int, height: int) -> Image.Image:
     """A soft image whose corners all differ."""
     small = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
     return Image.fromarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
@@ -43,7 +43,7 @@ def jpeg(width: int = 801, height: int = 603, *, orientation: int = 1, mode: str
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = io.BytesIO()
-    picture(width, height).convert(mode).save(file, "JPEG", quality=95, exif=exif, **options)
+    make_image(width, height).convert(mode).save(file, "JPEG", quality=95, exif=exif, **options)
     return file.getvalue()
 
 
@@ -143,7 +143,7 @@ def test_what_is_small_or_no_jpeg_stays_bit_for_bit(small: Callable[[], bytes]) 
 
 def png(width: int, height: int) -> bytes:
     file = io.BytesIO()
-    picture(width, height).save(file, "PNG")
+    make_image(width, height).save(file, "PNG")
     return file.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""SOLOv2's painting, with cv2's whole-picture resizing as the oracle, and its boxes, which come from the masks."""
+"""SOLOv2's painting, with cv2's whole-image resizing as the oracle, and its boxes, which come from the masks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from maskserve.masks import decode_crop
 from maskserve_server.families import FAMILIES, Selection, load_family
@@ -66,7 +67,7 @@ def geometries(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, int], tuple[int,
     return blobs(draw(st.integers(0, 999)), 1, height, width)[0], size, resized
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(geometries())
 def test_a_mask_is_painted_as_two_resizings_of_the_whole(case: tuple) -> None:
     mask, size, resized = case

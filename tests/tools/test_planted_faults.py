@@ -36,6 +36,7 @@ from maskserve_tools import verify as verifying
 from maskserve_tools.verify.comparison import compare
 from maskserve_tools.verify.preparing import Preparation
 from maskserve_tools.verify.reference import open_reference
+from tests.examples import examples
 
 THRESHOLD = 0.3
 Fault = Callable[[pytest.MonkeyPatch], None]
@@ -237,7 +238,7 @@ _pad = st.fixed_dictionaries({"type": st.just("PadStride")}, optional={"stride":
 _steps = st.tuples(_resize, _normalize).flatmap(st.permutations)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     steps=_steps,
     pads=st.lists(_pad, max_size=1),

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from maskserve.errors import ToolError
-from maskserve_convert.child import run_module
+from maskserve_convert.child import ChildFailed, run_module
 
 OPSET = 17  # the lowest that has everything the families need; ONNX Runtime and OpenVINO both support it well
+_BARE = "maskserve_convert.paddle.bare_export"
 
 
 def export(program: Path, weights: Path, target: Path) -> None:
@@ -20,7 +21,12 @@ def export(program: Path, weights: Path, target: Path) -> None:
     Raises:
         ToolError: Paddle2ONNX cannot convert the program; the message says why.
     """
-    run_module(__name__, [str(program), str(weights), str(target)])
+    arguments = [str(program), str(weights), str(target)]
+    try:
+        run_module(_BARE, arguments)
+    except ChildFailed:  # the public function may succeed, and says better why not
+        target.unlink(missing_ok=True)
+        run_module(__name__, arguments)
     if not target.is_file() or not target.stat().st_size:
         raise ToolError("Paddle2ONNX wrote no model and gave no reason")
 

@@ -1,11 +1,11 @@
 /** Results as files: PaddleX's JSON as `save_to_json` of the Python client writes it, and a COCO data set of one photo. */
 
 /** @typedef {import("./instances.js").Instance} Instance */
-/** @typedef {{name: string | null, width: number, height: number}} Picture */
+/** @typedef {{name: string | null, width: number, height: number}} ImageInfo */
 
 /**
  * `input_path`, `boxes`, and `masks` as COCO run lengths of the crops with their place.
- * @param {Picture} photo
+ * @param {ImageInfo} photo
  * @param {Instance[]} instances
  */
 export function paddlexDocument(photo, instances) {
@@ -27,7 +27,7 @@ export function paddlexDocument(photo, instances) {
 
 /**
  * A data set that pycocotools reads: one image, its annotations with run lengths of the whole image, the categories.
- * @param {Picture} photo
+ * @param {ImageInfo} photo
  * @param {Instance[]} instances
  * @param {string[]} labels of the model, by class; what was found adds its own where they are not known
  */
@@ -42,7 +42,7 @@ export function cocoDocument(photo, instances, labels) {
 }
 
 /**
- * @param {Picture} photo
+ * @param {ImageInfo} photo
  * @param {Instance} instance
  * @param {number} id
  */

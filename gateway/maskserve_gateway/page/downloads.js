@@ -13,7 +13,7 @@ import { makeCanvas, makeSprite } from "./sprites.js";
  * @type {Record<string, (view: View) => Promise<[Blob, string]>>}
  */
 export const KINDS = {
-  png: async (view) => [await pictureOf(view), ".masks.png"],
+  png: async (view) => [await imageOf(view), ".masks.png"],
   cutout: async (view) => [await cutOutOf(view), ".cutout.png"],
   paddlex: async ({ photo, content }) => [jsonFile(paddlexDocument(photo, shownOf(content))), ".json"],
   coco: async ({ photo, content, labels }) => [jsonFile(cocoDocument(photo, shownOf(content), labels)), ".coco.json"],
@@ -59,7 +59,7 @@ function jsonFile(document) {
  * @param {View} view
  * @returns {Promise<Blob>}
  */
-function pictureOf({ photo, content }) {
+function imageOf({ photo, content }) {
   const [canvas, context] = makeCanvas(photo.width, photo.height);
   const unit = unitOf(photo);
   const spriteOf = (/** @type {import("./instances.js").Instance} */ instance) =>
@@ -109,7 +109,7 @@ function cutOutOf({ photo, content }) {
 function pngOf(canvas) {
   return new Promise((resolve, reject) => {
     canvas.toBlob(
-      (blob) => (blob ? resolve(blob) : reject(new Error("the picture is too large to save"))),
+      (blob) => (blob ? resolve(blob) : reject(new Error("the image is too large to save"))),
       "image/png",
     );
   });

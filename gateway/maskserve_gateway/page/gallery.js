@@ -1,4 +1,4 @@
-/** The photos of this visit: each with what came of it, as small pictures to choose from where there are several. */
+/** The photos of this visit: each with what came of it, as small images to choose from where there are several. */
 
 import { byId } from "./elements.js";
 import { makeCanvas } from "./sprites.js";

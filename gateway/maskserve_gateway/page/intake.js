@@ -17,7 +17,7 @@ export function listen({ input, veil, examples }, take, fail) {
     const files = [...event.clipboardData.files];
     if (!files.length) return;
     event.preventDefault();
-    // browsers call every pasted picture that
+    // browsers call every pasted image that
     take(files.map((file) => ({ file, name: file.name === "image.png" ? null : file.name })));
   });
   examples.forEach((example) =>

@@ -1,4 +1,4 @@
-/** What stands beside the picture: how many there are, the score slider with its ticks, sizes and times. */
+/** What stands beside the image: how many there are, the score slider with its ticks, sizes and times. */
 
 import { byId } from "./elements.js";
 import { instances as counted, size, time } from "./words.js";
@@ -148,7 +148,7 @@ function makeFact(name, value) {
 }
 
 /**
- * What the picture shows, for people who do not see it.
+ * What the image shows, for people who do not see it.
  * @param {Content} content
  */
 export function describe({ shown, isolated }) {

@@ -40,10 +40,10 @@ function called(name) {
 function whyUnreadable(file, name) {
   const what = called(name);
   if (/^image\/(tiff|heic|heif)$/.test(file.type) || /\.(tiff?|hei[cf])$/i.test(name ?? "")) {
-    return `${what} is a picture that this browser cannot show. Save it as JPEG or PNG and try again.`;
+    return `${what} is an image that this browser cannot show. Save it as JPEG or PNG and try again.`;
   }
   if (file.type.startsWith("image/")) {
-    return `${what} is damaged, too large for this browser, or not the picture it says it is.`;
+    return `${what} is damaged, too large for this browser, or not the image it says it is.`;
   }
   return `${what} is not an image. JPEG, PNG, WebP and BMP files work.`;
 }

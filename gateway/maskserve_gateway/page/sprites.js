@@ -1,4 +1,4 @@
-/** Masks as small pictures: a filled shape and its outline, at the size at which they are drawn. */
+/** Masks as small images: a filled shape and its outline, at the size at which they are drawn. */
 
 /**
  * @typedef {object} Sprite

@@ -40,14 +40,14 @@ export function instances(count) {
  */
 export function tooLarge(photo, body, info) {
   const title = "This photo is too large";
-  const mend = "Nothing was sent. Save a smaller copy and try that.";
+  const remedy = "Nothing was sent. Save a smaller copy and try that.";
   if (info && photo.width * photo.height > info.maxPixels) {
     const limit = (info.maxPixels / 1e6).toLocaleString("en");
-    const text = `It has ${photo.width} × ${photo.height} pixels; the server takes up to ${limit} million. ${mend}`;
+    const text = `It has ${photo.width} × ${photo.height} pixels; the server takes up to ${limit} million. ${remedy}`;
     return { title, text, again: false, key: false };
   }
   if (info && body.size > info.maxBodyBytes) {
-    const text = `Sending it takes ${size(body.size)}; the server takes up to ${size(info.maxBodyBytes)}. ${mend}`;
+    const text = `Sending it takes ${size(body.size)}; the server takes up to ${size(info.maxBodyBytes)}. ${remedy}`;
     return { title, text, again: false, key: false };
   }
   return null;
@@ -74,7 +74,7 @@ export function problem(error) {
     case 413:
       return plain("This photo is too large for the server", said);
     case 415:
-      return plain("The server does not know this kind of picture", said);
+      return plain("The server does not know this kind of image", said);
     case 429:
     case 503:
       return { ...plain("The server is busy or not ready", said || "Try again in a moment."), again: true };

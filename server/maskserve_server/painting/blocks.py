@@ -109,8 +109,8 @@ def changes(blocks: Blocks, resampling: Resampling) -> Integers:
         if width * height > _LARGE:
             pending += _divided(some, resampling, _part(width), _part(height))
         else:
-            slices = portions(len(some), width * (height + 2))
-            found += [_changes(some.of(portion), resampling) for portion in slices]
+            slices = chunks(len(some), width * (height + 2))
+            found += [_changes(some.of(chunk), resampling) for chunk in slices]
     return np.concatenate(found)
 
 
@@ -127,7 +127,7 @@ def _alike(blocks: Blocks) -> Iterator[Blocks]:
         yield blocks.of(np.flatnonzero(key == value))
 
 
-def portions(count: int, pixels: int) -> Iterator[slice]:
+def chunks(count: int, pixels: int) -> Iterator[slice]:
     """Yield slices of `count` things with `pixels` each: as many at once as have together few enough pixels."""
     size = max(1, _AT_ONCE // pixels)
     return (slice(start, start + size) for start in range(0, count, size))
@@ -158,8 +158,8 @@ def _part(side: int) -> int:
 
 def _divided(blocks: Blocks, resampling: Resampling, width: int, height: int) -> Iterator[Blocks]:
     """Return parts of blocks, without those whose four corner pixels show that nothing changes inside them."""
-    for portion in portions(len(blocks), 4 * _PARTS * _PARTS):
-        parts = _parts(blocks.of(portion), resampling, width, height)
+    for chunk in chunks(len(blocks), 4 * _PARTS * _PARTS):
+        parts = _parts(blocks.of(chunk), resampling, width, height)
         if len(parts):
             yield parts
 

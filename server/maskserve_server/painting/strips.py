@@ -35,7 +35,7 @@ def interpolated(samples: Floats, rows: Line, columns: Line) -> Iterator[Floats]
     steps[-1] = 0
     weight = np.where(columns.far > columns.near, columns.weight, np.float32(0))[:, None]
     values, base = np.empty((2, _columns(len(rows.near)), len(rows.near)), np.float32)
-    for some in _portions(len(columns.near), len(rows.near)):
+    for some in _chunks(len(columns.near), len(rows.near)):
         count = len(weight[some])
         steps.take(columns.near[some], axis=0, out=values[:count], mode="clip")
         along.take(columns.near[some], axis=0, out=base[:count], mode="clip")
@@ -54,7 +54,7 @@ def weighted(samples: Floats, rows: Line, columns: Line) -> Iterator[Floats]:
     right *= weight
     across += right
     other = 1 - rows.weight
-    for some in _portions(len(columns.near), len(rows.near)):
+    for some in _chunks(len(columns.near), len(rows.near)):
         values = across[some].take(rows.near, axis=1)
         values *= other
         lower = across[some].take(rows.far, axis=1)
@@ -80,7 +80,7 @@ def lengths(strips: Iterable[Floats], threshold: np.float32) -> Integers:
     return edges[1:] - edges[:-1]
 
 
-def _portions(columns: int, rows: int) -> Iterator[slice]:
+def _chunks(columns: int, rows: int) -> Iterator[slice]:
     size = _columns(rows)
     return (slice(start, start + size) for start in range(0, columns, size))
 

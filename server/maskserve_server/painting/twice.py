@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from maskserve_server.painting.blocks import Blocks, Resampling, changes, interpolate, portions
+from maskserve_server.painting.blocks import Blocks, Resampling, changes, chunks, interpolate
 from maskserve_server.painting.cells import Grid
 from maskserve_server.painting.codes import OUT, Codes, Floats, Integers, codes, crossed, magnitude, margin
 from maskserve_server.painting.compiled import painters
@@ -109,7 +109,7 @@ class _Painter:
         resampling = Resampling(
             self.columns.pieces.weight, self.rows.pieces.weight, interpolate, np.float32(self.threshold), bounds
         )
-        for some, alike in self._portions(row, column):
+        for some, alike in self._chunks(row, column):
             rows, columns = Chosen(self.rows, row[some], alike), Chosen(self.columns, column[some], alike)
             values = enlarged(patches, owner[some], rows, columns)
             blocks = self._cells(grid, values, codes(values, bounds), owner[some], rows=rows, columns=columns)
@@ -135,11 +135,11 @@ class _Painter:
         lines = self.rows.pieces.pixels.part(y0, y1, top), self.columns.pieces.pixels.part(x0, x1, left)
         return interpolated(cv2.transpose(canvas), *lines)
 
-    def _portions(self, row: Integers, column: Integers) -> Iterator[tuple[Integers, bool]]:
+    def _chunks(self, row: Integers, column: Integers) -> Iterator[tuple[Integers, bool]]:
         """Yield the groups that are all alike apart from the others, and not too many at once."""
         inner = self.rows.alike[row] & self.columns.alike[column]
         for alike, kind in ((True, np.flatnonzero(inner)), (False, np.flatnonzero(~inner))):
-            for some in portions(len(kind), self.rows.span * self.columns.span):
+            for some in chunks(len(kind), self.rows.span * self.columns.span):
                 yield kind[some], alike
 
     def _outline(self, code: Codes, part: Part, window: Window, zero: Codes) -> tuple[Integers, Integers, int]:

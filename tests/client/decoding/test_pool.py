@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -28,14 +29,13 @@ from maskserve.errors import ImageTooLarge, InvalidImage, ToolError
 LIMITS = Limits()
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
 PNG = bytes(cv2.imencode(".png", IMAGE)[1])
-# Nine megapixels of noise in ten scans: decoding takes long enough to be met at it.
-SLOW = bytes(
-    cv2.imencode(
-        ".jpg",
-        np.random.default_rng(1).integers(0, 255, (3000, 3000, 3), np.uint8),
-        [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
-    )[1]
-)
+
+
+@cache
+def slow_image() -> bytes:
+    """Nine megapixels of noise in ten scans: decoding takes long enough to be met at it."""
+    noise = np.random.default_rng(1).integers(0, 255, (3000, 3000, 3), np.uint8)
+    return bytes(cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1])
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_limits_hold() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_the_image_over_which_a_decoder_dies_is_refused_at_once(pool: DecoderPool, number: signal.Signals) -> None:
-    error = decoded_meanwhile(pool, SLOW, lambda process: process.send_signal(number))
+    error = decoded_meanwhile(pool, slow_image(), lambda process: process.send_signal(number))
     assert isinstance(error, InvalidImage)
     assert f"the decoder died ({number.name})" in error.message
     assert np.array_equal(pool.decode(PNG), IMAGE)
@@ -115,7 +115,7 @@ def test_the_image_over_which_a_decoder_dies_is_refused_at_once(pool: DecoderPoo
 
 
 def test_a_stopped_decoder_costs_one_image(pool: DecoderPool) -> None:
-    error = decoded_meanwhile(pool, SLOW, lambda process: process.suspend())
+    error = decoded_meanwhile(pool, slow_image(), lambda process: process.suspend())
     assert isinstance(error, InvalidImage)
     assert "stopped" in error.message
     assert np.array_equal(pool.decode(PNG), IMAGE)
@@ -135,7 +135,7 @@ def test_a_decoder_that_takes_too_long_is_ended() -> None:
     with open_pool(replace(LIMITS, decode_seconds=0.2)) as pool:
         begun = time.process_time()
         with pytest.raises(InvalidImage, match=r"longer than 0\.2 s"):
-            pool.decode(SLOW)
+            pool.decode(slow_image())
         assert time.process_time() - begun < 1
         assert np.array_equal(pool.decode(PNG), IMAGE)
 
@@ -178,7 +178,7 @@ def test_neighbours_of_a_poison_image_notice_nothing() -> None:
             thread.start()
         for _ in range(4):
             with pytest.raises(InvalidImage, match="longer"):
-                pool.decode(SLOW)
+                pool.decode(slow_image())
         done.set()
         for thread in threads:
             thread.join()
@@ -215,7 +215,7 @@ sys.stdin.read()
 
 def test_nothing_is_left_in_shared_memory(pool: DecoderPool) -> None:
     before = set(os.listdir("/dev/shm"))
-    pool.decode(SLOW)
+    pool.decode(slow_image())
     assert not [name for name in set(os.listdir("/dev/shm")) - before if "pixels" in name or "file" in name]
 
 

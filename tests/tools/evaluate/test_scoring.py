@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from maskserve_tools.evaluate.dataset import read_dataset
 from maskserve_tools.evaluate.scoring import FIGURES, score
+from tests.examples import examples
 
 HEIGHT, WIDTH = 60, 80
 
@@ -88,7 +89,7 @@ def judged(document: dict[str, Any], found: list[dict[str, Any]], folder: Path) 
     return dict(score(dataset, ours, [1, 2]))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000))
 def test_the_figures_are_pycocotools(seed: int, tmp_path: Path) -> None:
     document, found = made_up(seed, first=1)

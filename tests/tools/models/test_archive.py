@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from maskserve.errors import ToolError
 from maskserve_tools.models import archive
 from maskserve_tools.models.archive import BadArchive, unpack
+from tests.examples import examples
 from tests.tools.models.conftest import MODEL, OFFICIAL, tar_of
 
 
@@ -207,7 +208,7 @@ def test_a_folder_that_cannot_be_written_is_not_the_archives_fault(tmp_path: Pat
 SMALL = tar_of({"top/inference.yml": b"y", "top/inference.json": b"j", "top/inference.pdiparams": b"p"})
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 3 * 1024 - 1), st.integers(0, 255)), min_size=1, max_size=6))
 @example([(156, ord("x"))])
 @example([(156, ord("S"))])

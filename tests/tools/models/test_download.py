@@ -21,6 +21,7 @@ from maskserve.errors import ToolError
 from maskserve_tools.models import download as module
 from maskserve_tools.models.download import Refused, Unreachable, discard, download
 from tests.client.transport import hostile
+from tests.examples import examples
 from tests.tools.models.conftest import (
     OFFICIAL,
     QUICK,
@@ -232,7 +233,7 @@ def test_a_file_that_cannot_be_written_is_named(site: Site, tmp_path: Path) -> N
         download(f"{site.url}/file", tmp_path / "nowhere" / "file", limits=QUICK)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, len(OFFICIAL) - 1), max_size=QUICK.attempts - 1), st.booleans())
 def test_any_row_of_cuts_ends_in_the_same_bytes(
     site: Site, get: Callable[[], bytes], tmp_path: Path, cuts: list[int], ranges: bool

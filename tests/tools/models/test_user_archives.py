@@ -20,6 +20,7 @@ from maskserve.errors import InvalidParameter, ToolError
 from maskserve_tools.models import archive
 from maskserve_tools.models.archive import BadArchive, extract
 from maskserve_tools.models.fetching import source_folder
+from tests.examples import examples
 from tests.tools.models.conftest import MODEL, content_of, tar_of
 
 
@@ -170,7 +171,7 @@ def test_an_encrypted_zip_is_refused(extracted: Callable[[bytes], Path]) -> None
 SMALL = {kind: make({"top/inference.yml": b"y" * 50, "top/inference.json": b"j"}) for kind, make in KINDS.items()}
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from([".tar.gz", ".zip"]),
     damage=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=5),

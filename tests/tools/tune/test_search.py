@@ -17,6 +17,7 @@ from maskserve_tools.tune.record import FILE, Record
 from maskserve_tools.tune.search import Search
 from maskserve_tools.tune.setups import Setup, choose, second_round, splits
 from maskserve_tools.tune.trial import groups
+from tests.examples import examples
 
 OPENVINO, ONNXRUNTIME = ("openvino", "fp32"), ("onnxruntime", "fp32")
 LAYOUTS = ("ensemble", "single")
@@ -93,7 +94,7 @@ def test_splits_use_all_cpus(cpus: int, pairs: list[tuple[int, int]]) -> None:
 FACTORS = st.lists(st.floats(0.5, 1.5), min_size=6, max_size=6)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FACTORS, st.floats(5, 50), st.floats(5, 50), st.integers(0, 1000))
 def test_the_choice_is_within_three_percent_of_the_best(
     tmp_path: Path, factors: list[float], openvino: float, onnxruntime: float, seed: int

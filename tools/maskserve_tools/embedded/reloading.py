@@ -34,7 +34,7 @@ class Reloaded:
 
 
 class Starter(Protocol):
-    """Surveys the repository and starts servers: `maskserve_tools.embedded.server.Start`."""
+    """Surveys the repository and starts servers: `maskserve_tools.embedded.start.Start`."""
 
     @property
     def ready_timeout(self) -> float:

@@ -168,11 +168,11 @@ def _level(op: Op, everywhere: _Everywhere) -> ProposalLevel:
 
 def _groups(program: Program) -> Iterable[list[Op]]:
     """Return the `roi_align`s of each round: those of one round are combined by the same operator."""
-    joints = program.named("combine")
+    combining = program.named("combine")
     groups: dict[Op, list[Op]] = {}
     for op in program.named("roi_align"):
-        joint = next((joint for joint in joints if op.outputs[0] in joint.inputs), op)
-        groups.setdefault(joint, []).append(op)
+        combined = next((combined for combined in combining if op.outputs[0] in combined.inputs), op)
+        groups.setdefault(combined, []).append(op)
     return groups.values()
 
 
