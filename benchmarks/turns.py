@@ -1,5 +1,6 @@
 """What a row's process and the benchmark say to each other: a line asks for a turn, a line of JSON is its answer.
 
+An empty line asks for a turn of one caller and one second, a line such as "4 2.5" for four callers and 2.5 seconds.
 Needs nothing but OpenCV: PaddleX's environment has it, too.
 """
 
@@ -7,9 +8,11 @@ from __future__ import annotations
 
 import json
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 ANSWER = '{"seconds"'  # what the line begins with; a row's libraries may print others
@@ -17,7 +20,7 @@ _SECONDS = 1.0  # of a turn, at least
 
 
 def take_turns(run: Callable[[Any], int], input_image: str, size: str) -> None:
-    """Answer the image once, then for a second or once for every line on standard input.
+    """Answer the image once, then take turns.
 
     Args:
         run: gives the number of instances in an image, uint8 [height, width, 3] BGR.
@@ -28,13 +31,44 @@ def take_turns(run: Callable[[Any], int], input_image: str, size: str) -> None:
 
     width, height = map(int, size.split("x"))
     image = cv2.resize(cv2.imread(input_image), (width, height))
-    found, runs, elapsed = run(image), 1, 0.0
-    while True:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": elapsed / runs, "found": found, "bytes": peak}), flush=True)
-        if not sys.stdin.readline():
-            return
-        runs, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < _SECONDS or not runs:
-            run(image)
-            runs += 1
+    answer_turns(lambda: run(image))
+
+
+def answer_turns(run: Callable[[], int]) -> None:
+    """Run once, then let callers run it for every line on standard input.
+
+    Args:
+        run: answers one image, and gives the number of instances. Several threads may call it.
+    """
+    found = run()
+    _say(0.0, found, 0.0)
+    for line in sys.stdin:
+        callers, seconds = (*line.split(), 1, _SECONDS)[:2]
+        _say(*_turn(run, int(callers), float(seconds)))
+
+
+def _turn(run: Callable[[], int], callers: int, seconds: float) -> tuple[float, int, float]:
+    """Return the seconds for an image, the instances, and the median seconds that a caller waits."""
+    start = time.perf_counter()
+
+    def call(_: int) -> tuple[int, list[float]]:
+        found, latencies = 0, list[float]()
+        while not latencies or time.perf_counter() < start + seconds:
+            began = time.perf_counter()
+            found = run()
+            latencies.append(time.perf_counter() - began)
+        return found, latencies
+
+    if callers == 1:
+        seen = [call(0)]
+    else:
+        with ThreadPoolExecutor(callers) as pool:
+            seen = list(pool.map(call, range(callers)))
+    elapsed = time.perf_counter() - start
+    latencies = [latency for _, each in seen for latency in each]
+    return elapsed / len(latencies), seen[-1][0], statistics.median(latencies)
+
+
+def _say(seconds: float, found: int, latency: float) -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "found": found, "bytes": peak, "latency": latency}), flush=True)

@@ -42,16 +42,29 @@ def inputs(image: bytes) -> Inputs:
     return {contract.IMAGE: encoded, contract.THRESHOLD: None, contract.CLASS_IDS: None}
 
 
-def bare_core(entry: Path, image: bytes) -> Ask:
-    """Return calls of the core alone, on the prepared image; each caller has outputs of its own."""
-    source = open_source(entry)
-    prepared = {**inputs(image), **Preprocess(source.spec, OwnProcess(source.spec.limits))(inputs(image))}
-    first, own = Core.on(source.spec, source.load(thread_count())), threading.local()
+def prepared(entry: Path, image: bytes) -> Inputs:
+    """Return what the core reads of an image, and what its request asks for."""
+    spec = open_source(entry).spec
+    return {**inputs(image), **Preprocess(spec, OwnProcess(spec.limits))(inputs(image))}
+
+
+def bare_core(entry: Path, image: bytes, *, threads: int | None = None, streams: int = 1) -> Ask:
+    """Return calls of the core alone, on the prepared image; each caller has outputs of its own.
+
+    Args:
+        entry: the model.
+        image: the image.
+        threads: of one run; None for all CPUs.
+        streams: how many runs are computed side by side.
+    """
+    source, arrays = open_source(entry), prepared(entry, image)
+    engine = source.load(thread_count() if threads is None else threads, streams)
+    first, own = Core.on(source.spec, engine), threading.local()
 
     def ask(_: bytes) -> object:
         if not hasattr(own, "core"):
             own.core = first.twin()
-        return own.core(prepared)
+        return own.core(arrays)
 
     return ask
 

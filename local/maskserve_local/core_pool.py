@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from maskserve.errors import RequestTimeout
+from maskserve.transport.fork import fork_gate
 from maskserve_local.sources import Source
 from maskserve_server.stages import Core
 
@@ -119,7 +120,8 @@ class CorePool:
     def _load_for_several(self) -> None:
         threads = max(1, self._threads // self._streams)
         try:
-            first = Core.on(self._source.spec, self._source.load(threads, self._streams))
+            with fork_gate.request():
+                first = Core.on(self._source.spec, self._source.load(threads, self._streams))
             several = _Cores(first, self._streams + 1, [first])
         except Exception as error:  # too little memory, for example: what there is goes on
             _log.warning("the model could not be loaded for several images at once, it goes on one by one: %s", error)

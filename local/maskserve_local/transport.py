@@ -17,6 +17,7 @@ from maskserve.decoding.decoders import OwnProcess
 from maskserve.errors import InferenceFailed, MaskserveError, ModelNotFound, RequestTimeout, ServerUnavailable
 from maskserve.transport.base import ServedModel, ServerStatus
 from maskserve.transport.cancellation import CalledOff
+from maskserve.transport.fork import fork_gate
 from maskserve.transport.wire import BYTES_LENGTH, ImageRequest, OwnAnswer, Tensor
 from maskserve_local.core_pool import CorePool
 from maskserve_local.cpus import stream_count, thread_count
@@ -64,7 +65,8 @@ class InProcessTransport:
         self._check(model)
         deadline = time.monotonic() + self._timeout
         try:
-            outputs = self._run(_inputs(request), request, deadline)
+            with fork_gate.request():  # an engine's locks that a request holds would be held for ever in the child
+                outputs = self._run(_inputs(request), request, deadline)
             return OwnAnswer(_tensor(name, array) for name, array in outputs.items())
         except MaskserveError:
             raise

@@ -1,7 +1,7 @@
 """A fork must not fall into the middle of a request.
 
-In the middle of a gRPC call the child would abort, or the parent hang; with HTTP the child could inherit a lock that
-nobody opens any more.
+In the middle of a gRPC call the child would abort, or the parent hang; with HTTP, and with an engine in this process,
+the child could inherit a lock that nobody opens any more.
 """
 
 from __future__ import annotations
