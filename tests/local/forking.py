@@ -6,6 +6,7 @@ WHAT the child does: "use" the model, "close" its transport, "exit" as programs 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def main() -> None:
     assert found() == 1
     child = os.fork()
     if child == 0:
+        signal.alarm(200)  # ends a child that hangs
         right = "use" not in what or found() == 1
         if "close" in what:
             transport.close()
