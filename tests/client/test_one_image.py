@@ -151,5 +151,5 @@ def test_an_asynchronous_source_is_refused(transport: FakeTransport, grey: Calla
     async def camera() -> AsyncIterator[Any]:
         yield grey()
 
-    with pytest.raises(InputError, match="async_generator is not an image"):
+    with pytest.raises(InputError, match=r"async_generator is read asynchronously: give it to AsyncPipeline\.predict"):
         asyncio.run(AsyncPipeline(Pipeline("tiny", transport)).segment(camera()))

@@ -33,8 +33,8 @@ PNG = bytes(cv2.imencode(".png", IMAGE)[1])
 
 @cache
 def slow_image() -> bytes:
-    """Four megapixels of noise in ten scans: decoding takes long enough to be met at it."""
-    noise = np.random.default_rng(1).integers(0, 255, (2000, 2000, 3), np.uint8)
+    """Nine megapixels of noise in ten scans: decoding takes long enough to be met at it."""
+    noise = np.random.default_rng(1).integers(0, 255, (3000, 3000, 3), np.uint8)
     return bytes(cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1])
 
 

@@ -41,7 +41,7 @@ def test_without_nncf_a_sentence_names_the_extra(
     monkeypatch.setattr(cores, "find_spec", lambda module: None if module == "nncf" else object())
     assert main(["convert", str(demo_model), "--precision", "int8", "--calibration", str(PHOTOS)]) == 1
     said = capsys.readouterr().err
-    assert said.startswith('maskserve: --precision int8 needs nncf: pip install "maskserve[int8]"')
+    assert said.startswith('maskserve: maskserve convert needs nncf: pip install "maskserve[convert,int8,server]"')
     assert len(said.splitlines()) == 1
 
 
