@@ -12,13 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from maskserve.errors import RequestTimeout
+from maskserve.errors import RequestTimeout, ToolError
 from maskserve.transport.fork import fork_gate
 from maskserve_local.sources import Source
 from maskserve_server.stages import Core
 
 _CROWD = 8  # requests that met another one, after which it is worth while to load the network for several at once
 _log = logging.getLogger("maskserve")
+
+# Engines that answer nothing in a child that was forked after they had loaded a network for several at once, also for a
+# network that the child loads itself: OpenVINO keeps the threads of all networks together.
+_NOT_FORKED_LATE = frozenset({"openvino"})
+_loaded_for_several: dict[str, int] = {}  # engine: process that has done so
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +58,9 @@ class CorePool:
         source: the model.
         threads: how many CPU threads there are.
         streams: how many requests to compute at once where there are several; 1 for one after the other.
+
+    Raises:
+        ToolError: the core cannot be loaded, or this process was forked too late.
     """
 
     def __init__(self, source: Source, *, threads: int, streams: int = 1) -> None:
@@ -121,6 +129,7 @@ class CorePool:
         threads = max(1, self._threads // self._streams)
         try:
             with fork_gate.request():
+                _loaded_for_several.setdefault(self._source.spec.core.engine, os.getpid())
                 first = Core.on(self._source.spec, self._source.load(threads, self._streams))
             several = _Cores(first, self._streams + 1, [first])
         except Exception as error:  # too little memory, for example: what there is goes on
@@ -131,11 +140,26 @@ class CorePool:
             self._changed.notify_all()
 
     def _fill(self) -> None:
+        _check_fork(self._source.spec.core.engine)
         self._owner, self._changed = os.getpid(), threading.Condition()
         self._lent = self._waiting = self._met = 0
         first = Core.on(self._source.spec, self._source.load(self._threads))
         self._alone = _Cores(first, 2, [first])
         self._several = None
+
+
+def _check_fork(engine: str) -> None:
+    """Refuse what would never be answered.
+
+    Raises:
+        ToolError: this process was forked after its parent computed several images at once on such an engine.
+    """
+    if engine in _NOT_FORKED_LATE and _loaded_for_several.get(engine, os.getpid()) != os.getpid():
+        raise ToolError(
+            f"this process was forked after its parent had computed several images at once, and {engine} does not work "
+            "in such a child: start processes with multiprocessing's method spawn, fork before the pipeline is used, "
+            "or set MASKSERVE_STREAMS=1 in the parent"
+        )
 
 
 _pools: weakref.WeakSet[CorePool] = weakref.WeakSet()

@@ -20,12 +20,12 @@ from tests.local.test_transport import image
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
-@pytest.mark.parametrize("what", [["use"], ["use", "exit"], ["close", "exit"], ["exit"]])
+@pytest.mark.parametrize("what", [["use"], ["use", "exit"], ["close", "exit"], ["exit"], ["crowd"], ["crowd", "exit"]])
 def test_a_child_lives_whatever_it_does_with_the_model(what: list[str], tmp_path: Path) -> None:
     """OpenVINO ends the child, or hangs in it, where the parent's network is freed."""
     pytest.importorskip("openvino")
     command = [sys.executable, "-W", "ignore", "-m", "tests.local.forking", str(tmp_path), *what]
-    environment = {**os.environ, "MASKSERVE_COMPILED_CACHE": ""}
+    environment = {**os.environ, "MASKSERVE_COMPILED_CACHE": "", "MASKSERVE_STREAMS": "2"}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=240, check=False
     )

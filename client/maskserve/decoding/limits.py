@@ -8,7 +8,7 @@ from dataclasses import dataclass
 DEFAULT_MAX_BYTES = 64 << 20
 DEFAULT_MAX_PIXELS = 100_000_000
 DEFAULT_DECODE_SECONDS = 5.0
-DEFAULT_DECODE_BYTES = 384 << 20  # with what a decoder has from the start, 500 MB
+DEFAULT_DECODE_BYTES = 360 << 20  # with what a decoder has from the start, 500 MB
 
 
 @dataclass(frozen=True, slots=True)
