@@ -15,15 +15,13 @@ from dataclasses import dataclass, field
 from maskserve.errors import RequestTimeout, ToolError
 from maskserve.transport.fork import fork_gate
 from maskserve_local.sources import Source
+from maskserve_server.engine_table import engine_called
 from maskserve_server.stages import Core
 
 _CROWD = 8  # requests that met another one, after which it is worth while to load the network for several at once
 _log = logging.getLogger("maskserve")
 
-# Engines that answer nothing in a child that was forked after they had loaded a network for several at once, also for a
-# network that the child loads itself: OpenVINO keeps the threads of all networks together.
-_NOT_FORKED_LATE = frozenset({"openvino"})
-_loaded_for_several: dict[str, int] = {}  # engine: process that has done so
+_loaded_for_several: dict[str, int] = {}  # engine: the process that has loaded a network of it for several at once
 
 
 @dataclass(slots=True, eq=False)
@@ -154,7 +152,7 @@ def _check_fork(engine: str) -> None:
     Raises:
         ToolError: this process was forked after its parent computed several images at once on such an engine.
     """
-    if engine in _NOT_FORKED_LATE and _loaded_for_several.get(engine, os.getpid()) != os.getpid():
+    if engine_called(engine).shares_threads and _loaded_for_several.get(engine, os.getpid()) != os.getpid():
         raise ToolError(
             f"this process was forked after its parent had computed several images at once, and {engine} does not work "
             "in such a child: start processes with multiprocessing's method spawn, fork before the pipeline is used, "

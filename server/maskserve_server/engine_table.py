@@ -55,6 +55,8 @@ class EngineRow:
         files: the names of the core's files, the one that is loaded first.
         precisions: what it computes in on a CPU, in the python backend.
         backend: Triton's C++ backend for it; None if there is none.
+        shares_threads: whether all its networks share threads: a child answers nothing that was forked after one of
+            them was loaded for several images at once.
     """
 
     name: str
@@ -66,6 +68,7 @@ class EngineRow:
     files: tuple[str, ...]
     precisions: tuple[str, ...]
     backend: Backend | None = None
+    shares_threads: bool = False
 
     @property
     def reads_onnx(self) -> bool:
@@ -118,6 +121,7 @@ OPENVINO = EngineRow(
         not_fp32="Triton's OpenVINO backend has no setting for fp32: it computes in bfloat16 on every CPU that has "
         "that",
     ),
+    shares_threads=True,
 )
 ONNXRUNTIME = EngineRow(
     name="onnxruntime",
