@@ -66,7 +66,8 @@ def repository(demo_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def containers(repository: Path) -> Iterator[Server]:
     from maskserve_tools import serve
 
-    with serve(repository) as running:
+    # No supervisor: its test images would be among the runs that are counted.
+    with serve(repository, restart=False) as running:
         yield running
 
 
