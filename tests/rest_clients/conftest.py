@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PADDLEX_PORT = 8080  # what the seed's clients call
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def gateway(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a gateway: PaddleX's port where that is free."""
     pytest.importorskip("fastapi", reason="the gateway needs maskserve[gateway]", exc_type=ImportError)
