@@ -143,7 +143,7 @@ def _scale_factor(patch: pytest.MonkeyPatch) -> None:
 
 
 def _exif(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decode, "turned_view", lambda pixels, orientation: pixels)
+    patch.setattr(decode, "orientation_of", lambda content: 1)
 
 
 def _mask_place(patch: pytest.MonkeyPatch) -> None:
