@@ -198,7 +198,9 @@ def parse(body: bytes, *, strict: bool) -> SegmentationRequest:
     """
     encoding = json.detect_encoding(body)
     try:
-        if encoding != "utf-8":  # with a byte order mark, or in UTF-16: PaddleX's service takes both
+        if (
+            encoding != "utf-8"
+        ):  # with a byte order mark, or in UTF-16: Python's json takes both, and so do services that use it
             body = body.decode(encoding).encode()
         return SegmentationRequest.model_validate_json(body)
     except UnicodeError:

@@ -45,8 +45,4 @@ def _give_back(memory: NDArray[np.uint8]) -> None:
     first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
     last = (begin + memory.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
     if last > first:
-        _libc().madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_DONTNEED)
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_DONTNEED)

@@ -8,6 +8,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import openvino
 
@@ -19,6 +20,20 @@ from maskserve_server.spec import CoreSpec
 # What a compiled core depends on.
 _PROCESSOR = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
 _PRECISIONS = {FP32: "f32", BF16: "bf16", FP16: "f16", INT8: "f32"}
+
+
+def _fill_tables() -> None:
+    """Let OpenVINO's bindings fill their tables of types, by a tensor of each kind of call that `infer` makes.
+
+    Two threads that fill them at the same time wait for each other for ever: one holds Python's lock, the other the
+    table's (2026.2). A module is imported by one thread at a time.
+    """
+    tensor = openvino.Tensor(np.zeros(1, np.float32), shared_memory=True)
+    tensor.get_element_type().to_dtype()
+    _ = tensor.data
+
+
+_fill_tables()
 
 
 def precisions() -> frozenset[str]:
