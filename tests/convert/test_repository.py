@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -205,6 +207,22 @@ for _ in range(20):
     assert [process.wait(300) for process in both] == [0, 0]
     described = {path.read_bytes() for path in target.glob("*/1/model.json")}
     assert len(list(target.iterdir())) == 4 and len(described) == 1
+
+
+@pytest.mark.parametrize("again", [repository.check_place, lambda target, name: repository.write(target, name, [])])
+def test_an_entry_that_another_conversion_moves_is_not_called_foreign(
+    again: Callable[[Path, str], object], tmp_path: Path
+) -> None:
+    target = tmp_path / "models"
+    repository.write(target, "model", _entries(tmp_path))
+    provenance = target / "model.core" / repository.PROVENANCE
+    with ThreadPoolExecutor(1) as pool:
+        with repository._alone(target):
+            provenance.rename(tmp_path / "away")
+            answer = pool.submit(again, target, "model")
+            concurrent.futures.wait([answer], timeout=0.3)  # long enough for who does not wait to look
+            (tmp_path / "away").rename(provenance)
+        answer.result(60)
 
 
 @pytest.mark.parametrize(("first", "layout"), [("model.core", "ensemble"), ("model.preprocess", "single")])

@@ -46,7 +46,7 @@ def check_place(repository: Path, name: str) -> None:
     """
     check_writable(repository)
     if repository.is_dir():
-        with explained(repository):
+        with explained(repository), _alone(repository):
             _existing(repository, name)
 
 
@@ -69,7 +69,8 @@ def write(repository: Path, name: str, entries: Sequence[Entry]) -> list[Path]:
     """
     with explained(repository):
         repository.mkdir(parents=True, exist_ok=True)
-        _existing(repository, name)
+        with _alone(repository):  # an entry that another conversion moves just now would look like a foreign one
+            _existing(repository, name)
         place = _staging_place(repository)
         remove_stale(place, hidden=True)
         with owned_folder("convert", place, hidden=True) as staging:
