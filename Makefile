@@ -8,9 +8,11 @@ READY := $(VENV)/.ready
 
 # What a test is marked with that `make quick` leaves out: see tests/markers.py.
 QUICK := not server and not browser and not paddle and not ray and not shared and not slow
-# A worker for each core. More threads than that, which BLAS starts, wait for one another and take the cores meanwhile.
+# Two workers for each core: the tests wait for half of their time. Threads of BLAS, one for each core in every worker,
+# would wait for one another and take the cores meanwhile.
 # The plugin of schemathesis takes every worker two seconds to load; its tests are none of the quick ones.
-SIDE_BY_SIDE := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "$(QUICK)" -p no:schemathesis
+WORKERS := $(shell $(PYTHON) -c "import os; print(2 * os.cpu_count())")
+SIDE_BY_SIDE := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "$(QUICK)" -p no:schemathesis
 # All extras at once: installed one by one they may change each other's packages.
 EXTRAS := embedded,convert,gateway,batch,pdf,heic,otel,dev,docs
 
