@@ -125,7 +125,11 @@ def _version_directory(entry: Path) -> Path:
     A model of layout "single" has both in its own entry, one of layout "ensemble" in the entry of its core.
     """
     own = [entry, entry.with_name(contract.step_name(entry.name, contract.CORE))]
-    versions = [path.parent for folder in own for path in folder.glob(f"*/{FILE_NAME}") if path.parent.name.isdigit()]
+    try:
+        found = [path.parent for folder in own for path in folder.glob(f"*/{FILE_NAME}")]
+    except OSError as error:  # such as a folder that a conversion moves just now
+        raise ToolError(f"{entry} cannot be read, try again if it is being converted: {error}") from error
+    versions = [path for path in found if path.name.isdigit()]
     if not versions:
         raise ToolError(
             f"{entry} cannot run in this process: it has no {FILE_NAME} beside a core. Name the directory of a model "
