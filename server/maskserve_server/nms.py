@@ -9,6 +9,8 @@ from maskserve_server.painting.windows import Floats
 
 Indices = npt.NDArray[np.intp]
 
+_AT_ONCE = 32  # boxes, the best that are left: with more, more is computed of boxes that one of these removes
+
 
 def suppress(boxes: Floats, scores: Floats, overlap: float, *, normalized: bool) -> Indices:
     """Return the boxes that survive among those of one class.
@@ -25,12 +27,25 @@ def suppress(boxes: Floats, scores: Floats, overlap: float, *, normalized: bool)
     order = np.argsort(-scores, kind="stable")
     corners = np.ascontiguousarray(boxes[order].T)
     areas = _areas(corners, normalized)
-    kept: list[int] = []
+    kept = [order[:0]]
     while order.size:
-        kept.append(int(order[0]))
-        left = np.flatnonzero(_overlaps(corners, areas, normalized) <= overlap) + 1
+        best = slice(0, _AT_ONCE)
+        hit = _overlaps(corners[:, best], areas[best], corners, areas, normalized=normalized) > overlap
+        own = _survivors(hit[:, best])
+        kept.append(order[own])
+        left = np.flatnonzero(~hit[own, _AT_ONCE:].any(axis=0)) + _AT_ONCE
         order, corners, areas = order[left], corners.take(left, axis=1), areas[left]
-    return np.array(kept, np.intp)
+    return np.concatenate(kept)
+
+
+def _survivors(hit: npt.NDArray[np.bool_]) -> Indices:
+    """Return which of some boxes stay: `hit` [N, N] says which ones each of them would remove, better ones first."""
+    gone = np.zeros(len(hit), np.bool_)
+    for number, others in enumerate(hit):
+        if not gone[number]:
+            others[: number + 1] = False  # neither itself nor a better one
+            gone |= others
+    return np.flatnonzero(~gone)
 
 
 def _areas(corners: Floats, normalized: bool) -> Floats:
@@ -39,10 +54,15 @@ def _areas(corners: Floats, normalized: bool) -> Floats:
     return np.asarray(np.where((x1 >= x0) & (y1 >= y0), (x1 - x0 + one) * (y1 - y0 + one), 0), np.float32)
 
 
-def _overlaps(corners: Floats, areas: Floats, normalized: bool) -> Floats:
-    """Return the intersection over union of the first box with each of the others."""
-    low, high = np.maximum(corners[:2, :1], corners[:2, 1:]), np.minimum(corners[2:, :1], corners[2:, 1:])
-    sides = high - low + (0 if normalized else 1)
-    shared = np.where((high[0] >= low[0]) & (high[1] >= low[1]), np.maximum(sides[0], 0) * np.maximum(sides[1], 0), 0)
-    union = areas[0] + areas[1:] - shared
+def _overlaps(some: Floats, own: Floats, corners: Floats, areas: Floats, *, normalized: bool) -> Floats:
+    """Return the intersection over union of some boxes [4, M] with others [4, N], float32 [M, N]; with their areas."""
+    low = np.maximum(some[:2, :, None], corners[:2, None])
+    high = np.minimum(some[2:, :, None], corners[2:, None])
+    apart = (high < low).any(axis=0)
+    high -= low
+    high += 0 if normalized else 1
+    shared = np.maximum(high[0], 0) * np.maximum(high[1], 0)
+    shared[apart] = 0
+    union = own[:, None] + areas
+    union -= shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(union), where=union > 0), np.float32)

@@ -15,6 +15,7 @@ import numpy as np
 from maskserve_server.families.base import PREPARED_SIZE, Detections, Outputs, Runs, Selection, Size
 from maskserve_server.nms import Indices, suppress
 from maskserve_server.painting.groups import Steps
+from maskserve_server.painting.sums import SumPart
 from maskserve_server.painting.twice import Part, paint_twice
 from maskserve_server.painting.windows import Floats, Window
 
@@ -57,8 +58,8 @@ class PPYOLOESeg:
         """See `Family.detect`."""
         boxes, scores = outputs[BOXES][0], outputs[SCORES][0]
         labels, anchors = self._survivors(boxes, scores, selection)
-        weights = outputs[COEFFICIENTS][0][:, anchors].T
-        prototypes = outputs[PROTOTYPES][0]
+        weights = np.ascontiguousarray(outputs[COEFFICIENTS][0][:, anchors].T, np.float32)
+        prototypes = np.ascontiguousarray(outputs[PROTOTYPES][0], np.float32)
 
         def paint(indices: Sequence[int], size: Size, windows: list[Window]) -> list[Runs]:
             canvas = self._input_size(outputs, size, scale_factor)
@@ -111,15 +112,13 @@ def _crops(boxes: Floats, size: Size) -> list[Window]:
     return [(x0, y0, x1, y1) for x0, y0, x1, y1 in corners.tolist()]
 
 
-def _part(weights: Floats, prototypes: Floats, crop: Window, size: Size) -> Part:
+def _part(weights: Floats, prototypes: Floats, crop: Window, size: Size) -> Part | SumPart:
     """Return the probabilities that the cropped pixels of a mask depend on, from the prototypes that they need."""
     x0, y0, x1, y1 = crop
     if x1 <= x0 or y1 <= y0:
         return Part(np.zeros((1, 1), np.float32), 0, 0, (0, 0, 0, 0))
     columns, rows = _cells(x0, x1, prototypes.shape[2], size[1]), _cells(y0, y1, prototypes.shape[1], size[0])
-    needed = prototypes[:, rows, columns]
-    logits = np.dot(weights.reshape(1, -1), needed.reshape(len(needed), -1))
-    return Part(_sigmoid(logits).reshape(needed.shape[1:]), columns.start, rows.start, crop)
+    return SumPart(prototypes[:, rows, columns], weights, columns.start, rows.start, crop)
 
 
 def _unscaled(canvas: Size, scale_factor: Floats) -> Size:
@@ -131,12 +130,3 @@ def _unscaled(canvas: Size, scale_factor: Floats) -> Size:
 def _cells(start: int, stop: int, cells: int, pixels: int) -> slice:
     """Return the cells that the pixels from start to stop are interpolated from, and one to each side."""
     return slice(max(start * cells // pixels - 1, 0), min(-(-stop * cells // pixels) + 1, cells))
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    """Return 1 / (1 + exp(-x)), in the form that cannot overflow."""
-    values = np.multiply(logits, 0.5, dtype=np.float32)
-    np.tanh(values, out=values)
-    values += 1
-    values *= 0.5
-    return values

@@ -9,7 +9,7 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
 IN, OUT = np.uint8(1), np.uint8(2)  # 0 is neither: too close to the threshold. Codes are joined by "and".
-_ROUNDING = 2.0**-16  # of the largest sample: 256 times a float32's rounding; four interpolations make less than 100
+ROUNDING = 2.0**-16  # of the largest sample: 256 times a float32's rounding; four interpolations make less than 100
 
 
 def magnitude(samples: Floats) -> float:
@@ -24,7 +24,7 @@ def margin(largest: float, threshold: float) -> tuple[np.float32, np.float32]:
         largest: the samples' magnitude.
         threshold: the threshold.
     """
-    return np.float32(threshold - largest * _ROUNDING), np.float32(threshold + largest * _ROUNDING)
+    return np.float32(threshold - largest * ROUNDING), np.float32(threshold + largest * ROUNDING)
 
 
 def codes(samples: Floats, bounds: tuple[np.float32, np.float32]) -> Codes:

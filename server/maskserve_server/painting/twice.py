@@ -17,6 +17,7 @@ from maskserve_server.painting.groups import Groups, Steps
 from maskserve_server.painting.patches import Chosen, Patches, chosen, enlarged
 from maskserve_server.painting.runs import Canvas
 from maskserve_server.painting.strips import interpolated, lengths
+from maskserve_server.painting.sums import SumPart
 from maskserve_server.painting.ways import Costs
 from maskserve_server.painting.windows import Window, area
 
@@ -42,7 +43,7 @@ class Part:
 
 
 def paint_twice(
-    parts: Sequence[Part], rows: Steps, columns: Steps, windows: list[Window], threshold: float
+    parts: Sequence[Part | SumPart], rows: Steps, columns: Steps, windows: list[Window], threshold: float
 ) -> list[Integers]:
     """Return where samples, resized twice, exceed `threshold`: the run lengths inside windows.
 
@@ -66,8 +67,12 @@ def paint_twice(
     result: list[Integers] = []
     for start in range(0, len(windows), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
-        result += painter.paint(parts[some], windows[some])
+        result += painter.paint([_plain(part) for part in parts[some]], windows[some])
     return result
+
+
+def _plain(part: Part | SumPart) -> Part:
+    return Part(part.samples(), part.left, part.top, part.crop) if isinstance(part, SumPart) else part
 
 
 @dataclass(frozen=True, slots=True, eq=False)

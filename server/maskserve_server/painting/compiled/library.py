@@ -38,6 +38,10 @@ class CMask(ctypes.Structure):
         ("window", ctypes.c_int64 * 4),
         ("box", ctypes.c_float * 4),
         ("threshold", ctypes.c_double),
+        ("weights", ctypes.c_void_p),
+        ("planes", ctypes.c_int64),
+        ("plane", ctypes.c_int64),
+        ("bounds", ctypes.c_float * 2),
         ("runs", ctypes.c_void_p),
         ("count", ctypes.c_int64),
     )

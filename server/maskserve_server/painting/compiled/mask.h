@@ -30,6 +30,9 @@ typedef struct {
     int64_t crop[4], window[4];           /* x0, y0, x1, y1: of enlarged samples that are not zero; of pixels */
     float box[4];                         /* PASTED: x0, y0, x1, y1 in pixels, what the samples are stretched over */
     double threshold;
+    const float *weights;                 /* TWICE: [planes], where samples are probabilities of sums of planes */
+    int64_t planes, plane;                /* how many planes `samples` has, 0 for plain samples; from one to the next */
+    float bounds[2];                      /* of the sums: below the first, above the second they are certain */
     int64_t *runs, count;                 /* the answer; `release` takes `runs` back */
 } Mask;
 
@@ -68,8 +71,14 @@ static inline void change(Changes *changes, int64_t row, int value) {
 /* outline.c: where the outline may be */
 int strips_of(Strips *strips, const Mask *mask, int along_rows);
 float magnitude(const Mask *mask, const Strips *rows, const Strips *columns);
-uint8_t *cells_of(const Mask *mask, const Strips *rows, const Strips *columns, float below, float above);
+uint8_t *cells_of(const Mask *mask, const Strips *rows, const Strips *columns, const float samples[2],
+                  const float zero[2]);
 Stretch *stretches_of(const uint8_t *cells, const Strips *rows, const Strips *columns, int64_t *first);
+
+/* sums.c: samples that are probabilities of weighted sums */
+float *sums_of(const Mask *mask);
+void probabilities_of(float *values, const float *sums, const Mask *mask, const uint8_t *cells, const Strips *rows,
+                      const Strips *columns);
 
 /* changes.c: where the mask changes */
 void reserve(Changes *changes, int64_t more);
@@ -78,5 +87,8 @@ int64_t *lengths_of(Changes *changes, int64_t pixels, int64_t *count);
 
 /* pixels.c: on which side the pixels near the outline are */
 void paint(const Mask *mask, Changes *changes);
+
+/* tiles.c: the same for all pixels of the columns from x0 to x1, which are in the window */
+void tile_of(const Mask *mask, Changes *changes, int64_t x0, int64_t x1);
 
 #endif

@@ -47,12 +47,17 @@ int strips_of(Strips *strips, const Mask *mask, int along_rows) {
     return 1;
 }
 
-/* What is certain of each cell, [rows->count, columns->count]: 0 where the outline may be. */
-uint8_t *cells_of(const Mask *mask, const Strips *rows, const Strips *columns, float below, float above) {
+/* What is certain of each cell, [rows->count, columns->count]: 0 where the outline may be. `samples` has the bounds of
+   certain samples, `zero` those of the values that pixels have: outside of the crop they are 0. */
+uint8_t *cells_of(const Mask *mask, const Strips *rows, const Strips *columns, const float samples[2],
+                  const float zero[2]) {
+    const float below = samples[0], above = samples[1];
     int64_t wide = columns->count + columns->reach, tall = rows->count + rows->reach;
     uint8_t *codes = fresh(tall * wide, 1), *cells = fresh(rows->count * columns->count + 8, 1);
-    uint8_t outside[2] = {IN | OUT, code(0, below, above)};  /* by whether there are zeros outside of the crop */
-    if (codes == NULL || cells == NULL) { free(codes); free(cells); return NULL; }
+    uint8_t outside[2] = {IN | OUT, code(0, zero[0], zero[1])};  /* by whether there are zeros outside of the crop */
+    uint8_t *sides = fresh(columns->count, 1);                /* of each column */
+    if (codes == NULL || cells == NULL || sides == NULL) { free(codes), free(cells), free(sides); return NULL; }
+    for (int64_t x = 0; x < columns->count; x++) sides[x] = outside[columns->cut[x]];
     for (int64_t y = 0; y < tall; y++) {
         const float *line = mask->samples + clamp(rows->base + y, mask->height - 1) * mask->stride + columns->base;
         uint8_t *restrict row = codes + y * wide;
@@ -67,11 +72,11 @@ uint8_t *cells_of(const Mask *mask, const Strips *rows, const Strips *columns, f
             for (int64_t x = 0; x < wide; x++) row[x] &= next[x];
         }
         uint8_t edge = outside[rows->cut[y]];
-        for (int64_t x = 0; x < columns->count; x++) cell[x] = row[x] & edge & outside[columns->cut[x]];
+        for (int64_t x = 0; x < columns->count; x++) cell[x] = row[x] & edge & sides[x];
         for (int64_t i = 1; i <= columns->reach; i++)
             for (int64_t x = 0; x < columns->count; x++) cell[x] &= row[x + i];
     }
-    free(codes);
+    free(codes), free(sides);
     return cells;
 }
 

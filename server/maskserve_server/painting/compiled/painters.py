@@ -10,6 +10,7 @@ import numpy as np
 from maskserve_server.painting.axes import resized
 from maskserve_server.painting.codes import Floats, Integers
 from maskserve_server.painting.compiled.library import ONCE, PASTED, TWICE, CMask, Library, line
+from maskserve_server.painting.sums import SumPart, bounds
 from maskserve_server.painting.windows import Window
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def pasted(library: Library, samples: Floats, boxes: Floats, windows: list[Windo
 
 def twice(
     library: Library,
-    parts: Sequence[Part],
+    parts: Sequence[Part | SumPart],
     rows: Groups,
     columns: Groups,
     windows: list[Window],
@@ -67,11 +68,17 @@ def twice(
     mask = CMask(kind=TWICE, threshold=threshold)
     mask.rows, mask.columns = line(rows.pieces.pixels), line(columns.pieces.pixels)
     mask.first_rows, mask.first_columns = line(rows.enlarged), line(columns.enlarged)
+    mask.bounds[:] = bounds(threshold)
     runs = []
     for part, window in zip(parts, windows, strict=True):
-        samples = _rows(part.samples)
-        mask.samples, (mask.height, mask.width) = samples.ctypes.data, samples.shape
-        mask.stride = samples.strides[0] // samples.itemsize
+        if isinstance(part, SumPart):
+            samples = part.planes
+            mask.planes, mask.plane = len(samples), samples.strides[0] // samples.itemsize
+            mask.weights = part.weights.ctypes.data
+        else:
+            samples, mask.planes = _rows(part.samples), 0
+        mask.samples, (mask.height, mask.width) = samples.ctypes.data, samples.shape[-2:]
+        mask.stride = samples.strides[-2] // samples.itemsize
         mask.top, mask.left, mask.crop[:], mask.window[:] = part.top, part.left, part.crop, window
         runs.append(library.runs(mask))
     return runs

@@ -3,6 +3,8 @@
 #include "mask.h"
 
 enum { DENSE = 16 };                /* pixels between two samples: where there are more, most are certain */
+enum { TILE = 32 };                 /* strips that are computed in full together, or along outlines */
+enum { CROWDED = 25 };              /* percent of uncertain cells from which on all pixels at once cost less */
 
 typedef struct {
     const Mask *mask;
@@ -192,27 +194,86 @@ static void strip_of(Work *work, Changes *changes, const uint8_t *cells, int64_t
     }
 }
 
-void paint(const Mask *mask, Changes *changes) {
-    int64_t height = mask->window[3] - mask->window[1], *first = NULL;
-    Strips rows = {0}, columns = {0};
-    Work work = {.mask = mask, .rows = &rows, .columns = &columns, .threshold = (float)mask->threshold};
-    uint8_t *cells = NULL;
-    Stretch *some = NULL;
-    changes->failed = !strips_of(&rows, mask, 1) || !strips_of(&columns, mask, 0);
-    if (!changes->failed) {
-        double margin = magnitude(mask, &rows, &columns) * ROUNDING;
-        work.below = (float)(mask->threshold - margin), work.above = (float)(mask->threshold + margin);
-        cells = cells_of(mask, &rows, &columns, work.below, work.above);
-        first = fresh(columns.count + 1, sizeof *first);
-        some = cells && first ? stretches_of(cells, &rows, &columns, first) : NULL;
-        int64_t wide = mask->kind == TWICE ? columns.enlarged : columns.reach + 1;
-        work.sides = malloc((size_t)(mask->kind == PASTED ? mask->height : wide * height) * sizeof(float));
-        work.inside = fresh(height, 1);
-        changes->failed = !some || !work.sides || !work.inside || (mask->kind == TWICE && !enlarged_rows(&work));
+/* Whether the pixels of some strips cost less all at once than those near the outline alone, which are slower. */
+static int is_crowded(const Work *work, const uint8_t *cells, int64_t from, int64_t to) {
+    int64_t uncertain = 0, rows = work->rows->count, pixels = work->mask->window[3] - work->mask->window[1];
+    if (work->mask->kind == PASTED || pixels > DENSE * rows / 2) return 0;
+    for (int64_t y = 0; y < rows; y++)
+        for (int64_t x = from; x < to; x++) uncertain += cells[y * work->columns->count + x] == 0;
+    return 100 * uncertain > CROWDED * rows * (to - from);
+}
+
+static void set(uint8_t *cells, const Strips *rows, const Strips *columns, int64_t from, int64_t to, int value) {
+    for (int64_t y = 0; y < rows->count; y++) memset(cells + y * columns->count + from, value, (size_t)(to - from));
+}
+
+static int64_t next(const Strips *columns, int64_t strip) {
+    return strip + TILE < columns->count ? strip + TILE : columns->count;
+}
+
+/* Sum up the samples, and make probabilities of those that pixels near the outline depend on, and all of tiles. */
+static int make(Mask *mask, const float *sums, float **values, const uint8_t *cells, const Work *work) {
+    *values = malloc((size_t)(mask->height * mask->width) * sizeof(float));
+    if (*values == NULL) return 0;
+    probabilities_of(*values, sums, mask, cells, work->rows, work->columns);
+    mask->samples = *values, mask->stride = mask->width;
+    return 1;
+}
+
+/* What of the mask is certain, and which tiles are `crowded`. */
+static uint8_t *look(Work *work, const Mask *mask, const float *sums, uint8_t *crowded) {
+    Mask summed = *mask;
+    double margin = ROUNDING;
+    if (sums) summed.samples = sums, summed.stride = mask->width;
+    else margin *= magnitude(mask, work->rows, work->columns);
+    work->below = (float)(mask->threshold - margin), work->above = (float)(mask->threshold + margin);
+    const float bounds[2] = {work->below, work->above};
+    uint8_t *cells = cells_of(&summed, work->rows, work->columns, sums ? mask->bounds : bounds, bounds);
+    for (int64_t i = 0; i < work->columns->count && cells; i = next(work->columns, i)) {
+        crowded[i / TILE] = (uint8_t)is_crowded(work, cells, i, next(work->columns, i));
+        if (crowded[i / TILE]) set(cells, work->rows, work->columns, i, next(work->columns, i), UNSURE);
     }
-    for (int64_t i = 0; i < columns.count && !changes->failed; i++)
-        strip_of(&work, changes, cells, i, some + first[i], first[i + 1] - first[i]);
-    free(rows.start), free(rows.cut), free(columns.start), free(columns.cut);
-    free(cells), free(some), free(first);
+    return cells;
+}
+
+static int allocate(Work *work) {
+    const Mask *mask = work->mask;
+    int64_t height = mask->window[3] - mask->window[1];
+    int64_t wide = mask->kind == TWICE ? work->columns->enlarged : work->columns->reach + 1;
+    work->sides = malloc((size_t)(mask->kind == PASTED ? mask->height : wide * height) * sizeof(float));
+    work->inside = fresh(height, 1);
+    return work->sides && work->inside && (mask->kind != TWICE || enlarged_rows(work));
+}
+
+void paint(const Mask *given, Changes *changes) {
+    int64_t *first = NULL;
+    Mask mask = *given;
+    Strips rows = {0}, columns = {0};
+    Work work = {.mask = &mask, .rows = &rows, .columns = &columns, .threshold = (float)mask.threshold};
+    uint8_t *cells = NULL, *crowded = NULL;
+    float *sums = mask.planes ? sums_of(&mask) : NULL, *values = NULL;
+    Stretch *some = NULL;
+    changes->failed = (mask.planes && !sums) || !strips_of(&rows, &mask, 1) || !strips_of(&columns, &mask, 0);
+    if (!changes->failed) {
+        crowded = fresh(columns.count / TILE + 1, 1);
+        cells = crowded ? look(&work, &mask, sums, crowded) : NULL;
+        changes->failed = !cells || (sums && !make(&mask, sums, &values, cells, &work));
+    }
+    if (!changes->failed) {
+        for (int64_t i = 0; i < columns.count; i = next(&columns, i))
+            if (crowded[i / TILE]) set(cells, &rows, &columns, i, next(&columns, i), IN);  /* no stretches there */
+        first = fresh(columns.count + 1, sizeof *first);
+        some = first ? stretches_of(cells, &rows, &columns, first) : NULL;
+        changes->failed = !some || !allocate(&work);
+    }
+    for (int64_t i = 0, end; i < columns.count && !changes->failed; i = end) {
+        end = next(&columns, i);
+        if (crowded[i / TILE] && columns.start[i] < columns.start[end])
+            tile_of(&mask, changes, columns.start[i], columns.start[end]);
+        for (int64_t strip = i; strip < end && !crowded[i / TILE] && !changes->failed; strip++)
+            strip_of(&work, changes, cells, strip, some + first[strip], first[strip + 1] - first[strip]);
+    }
+    free(rows.start), free(rows.cut), free(columns.start), free(columns.cut), free(sums), free(values);
+    free(cells), free(some), free(first), free(crowded);
     free(work.sides), free(work.inside), free(work.enlarged), free(work.along), free(work.near), free(work.far);
 }
