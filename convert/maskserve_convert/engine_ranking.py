@@ -5,8 +5,8 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from maskserve_server.cpus import cpu_flags
 from maskserve_server.engine_table import ONNXRUNTIME, OPENVINO, engine_names
 
 _OPENVINO, _ONNXRUNTIME = OPENVINO.name, ONNXRUNTIME.name
@@ -57,15 +57,8 @@ def reason(family: str, engine: str) -> str:
 
 
 def _this_cpu() -> str:
-    flags = _flags()
+    flags = cpu_flags()
     if "avx512f" in flags:
         return "this CPU has AVX512, too"
     kind = "AVX2" if "avx2" in flags else platform.machine()
     return f"this CPU ({kind}) is of another kind, which was not measured"
-
-
-def _flags() -> frozenset[str]:
-    """Return what the CPU can do, as Linux lists it for x86."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))

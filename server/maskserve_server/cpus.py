@@ -10,6 +10,22 @@ from pathlib import Path, PurePosixPath
 _ROOT = Path("/")
 _V2, _V1 = "sys/fs/cgroup", "sys/fs/cgroup/cpu"
 
+# Instructions that sum products of 8-bit integers in 32 bits: of Intel and AMD, and of ARM. Without them two products
+# are summed in 16 bits first, which overflows where both factors have all 8 bits.
+DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
+
+
+def cpu_flags(root: Path = _ROOT) -> frozenset[str]:
+    """Return the processor's features, as Linux names them; none on other systems.
+
+    Args:
+        root: where /proc is.
+    """
+    file = root / "proc" / "cpuinfo"
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+    named = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features")))
+    return frozenset(next(named, ()))
+
 
 def usable_cpus(root: Path = _ROOT) -> int:
     """Return how many threads can compute at the same time: the CPUs that the process may run on, or fewer by a quota.

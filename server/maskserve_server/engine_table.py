@@ -13,6 +13,7 @@ from maskserve.errors import ToolError
 
 AUTO = "auto"  # the choice of the fastest engine that runs a core
 FP32, BF16, FP16, INT8 = "fp32", "bf16", "fp16", "int8"
+SEVEN_BITS = "7 bits"  # of an int8 core's weights: what was converted on a processor that overflows with 8 says so
 IN_THE_CORE = frozenset((INT8,))  # what a core is converted to; the others are settings of an engine, for any core
 EMBEDDED, CONTAINER_CPU, CONTAINER_GPU = "embedded", "container-cpu", "container-gpu"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maskserve_server.cpus import cpu_quota, usable_cpus, whole_cpus
+from maskserve_server.cpus import cpu_flags, cpu_quota, usable_cpus, whole_cpus
 
 HERE = len(os.sched_getaffinity(0))
 
@@ -59,3 +59,13 @@ def test_the_group_of_a_unit_and_those_above_it(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_no_limit(text: str, tmp_path: Path) -> None:
     write(tmp_path, sys__fs__cgroup__cpu___max=text)
     assert cpu_quota(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "flags"), [("flags\t\t: fpu avx2", {"fpu", "avx2"}), ("Features\t: asimddp", {"asimddp"})]
+)
+def test_the_features_of_a_processor(line: str, flags: set[str], tmp_path: Path) -> None:
+    """Intel's and AMD's have flags, and those of virtual machines beside them; ARM's have features."""
+    assert cpu_flags(tmp_path) == frozenset()
+    write(tmp_path, proc__cpuinfo=f"processor\t: 0\n{line}\nvmx flags\t: vnmi\n")
+    assert cpu_flags(tmp_path) == flags

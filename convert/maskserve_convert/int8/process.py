@@ -27,6 +27,7 @@ from maskserve_convert.int8.quantising import IMAGE_LINE, RESULT_LINE
 from maskserve_convert.int8.tail import find_tail, name_nodes
 from maskserve_convert.onnx.batching import fix_batch
 from maskserve_convert.onnx.model import load, save
+from maskserve_server.cpus import DOT_PRODUCTS, cpu_flags
 from maskserve_server.engine_table import ONNXRUNTIME
 from maskserve_server.preprocess import Preprocessor
 from maskserve_server.spec import ModelSpec
@@ -56,7 +57,8 @@ def _main(directory: str, batches: str, *names: str) -> None:
     save(model, file)
     agreement = compare_cores(spec, as_float, file, images[:_COMPARED])
     as_float.unlink()
-    print(RESULT_LINE + json.dumps({"tail": tail, "quantised": quantised, "agreement": asdict(agreement)}))
+    result = {"tail": tail, "quantised": quantised, "narrow": is_narrow(), "agreement": asdict(agreement)}
+    print(RESULT_LINE + json.dumps(result))
 
 
 def _quantise(spec: ModelSpec, file: Path, images: Sequence[Path]) -> tuple[int, int]:
@@ -109,13 +111,24 @@ def quantise_model(model: onnx.ModelProto, images: Any, count: int, parameters: 
         ) from error
 
 
-def _parameters(spec: ModelSpec) -> Any:
-    """Return what the engine needs: ONNX Runtime's integer convolution reads all channels of its input at one scale."""
-    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
+def is_narrow() -> bool:
+    """Tell whether weights get 7 bits: with 8, this processor's sums of products would overflow, without a word."""
+    return not DOT_PRODUCTS & cpu_flags()
 
-    if spec.core.engine != ONNXRUNTIME.name:
-        return None
-    return AdvancedQuantizationParameters(activations_quantization_params=QuantizationParameters(per_channel=False))
+
+def _parameters(spec: ModelSpec) -> Any:
+    """Return what the engine and the processor need.
+
+    ONNX Runtime's integer convolution reads all channels of its input at one scale.
+    """
+    from nncf.quantization import advanced_parameters as advanced
+
+    chosen: dict[str, Any] = {}
+    if spec.core.engine == ONNXRUNTIME.name:
+        chosen["activations_quantization_params"] = advanced.QuantizationParameters(per_channel=False)
+    if is_narrow():
+        chosen["overflow_fix"] = advanced.OverflowFix.ENABLE
+    return advanced.AdvancedQuantizationParameters(**chosen) if chosen else None
 
 
 def _feeds(spec: ModelSpec, prepare: Preprocessor, is_wanted: Callable[[str], bool], image: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from maskserve.errors import ToolError
 from maskserve_convert.child import run_module
 from maskserve_convert.int8.calibration import Calibration
+from maskserve_server.engine_table import SEVEN_BITS
 
 IMAGE_LINE, RESULT_LINE = "image: ", "result: "
 # A calibration of a large R-CNN takes a minute for each image on a busy machine.
@@ -71,12 +72,14 @@ class Quantised:
         agreement: what it costs.
         quantised: how many convolutions and products are computed in 8 bits.
         tail: how many operations behind them stay in float.
+        narrow: whether weights have 7 bits: for processors that sum products in 16 bits.
     """
 
     calibration: Calibration
     agreement: Agreement
     quantised: int
     tail: int
+    narrow: bool
 
     def record(self) -> Mapping[str, Any]:
         """Return what the provenance says of it."""
@@ -84,6 +87,7 @@ class Quantised:
         return {
             "images": {"seed": calibration.seed, "found": calibration.found, "sha256": calibration.digests()},
             "quantised": self.quantised,
+            "weights": SEVEN_BITS if self.narrow else "8 bits",
             "left in float behind the last convolution": self.tail,
             "agreement with fp32": asdict(self.agreement),
         }
@@ -124,6 +128,9 @@ def quantise(directory: Path, batched: bool, calibration: Calibration, report: C
     result = json.loads(results[-1].removeprefix(RESULT_LINE))
     if "why" in result:
         raise ToolError(result["why"])
-    made = Quantised(calibration, Agreement(**result["agreement"]), result["quantised"], result["tail"])
+    agreement = Agreement(**result["agreement"])
+    made = Quantised(calibration, agreement, result["quantised"], result["tail"], result["narrow"])
+    if made.narrow:
+        report("int8: weights have 7 bits, because this processor would overflow with 8 (it has no VNNI)")
     report(f"int8: {made.agreement.words}")
     return made

@@ -10,8 +10,8 @@ import numpy as np
 from maskserve_server.painting.codes import ROUNDING, Floats
 from maskserve_server.painting.windows import Window
 
-# exp(y): 2 to the power of the whole number next to y / log(2), which is exact, times a polynomial of the rest. Its
-# coefficients and the two parts of log(2) are those of Cephes' expf, which is wrong by less than 2 units in the last place.
+# exp(y): 2 to the power of the whole number next to y / log(2), which is exact, times a polynomial of the rest. The
+# polynomial and the two parts of log(2) are those of Cephes' expf.
 _LIMIT = np.float32(87)
 _PER_LOG2, _LOG2_HIGH, _LOG2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 _MAGIC = np.float32(12582912)  # 1.5 * 2**23: what it is added to has its whole number in the last bits

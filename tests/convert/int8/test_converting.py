@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as schema
@@ -19,8 +20,9 @@ from maskserve_convert.int8 import quantising
 from maskserve_convert.int8.calibration import Calibration
 from maskserve_convert.int8.quantising import Agreement, Quantised
 from maskserve_convert.triton.targets import containers
+from maskserve_server.cpus import DOT_PRODUCTS, cpu_flags
 from maskserve_server.spec import ModelSpec
-from maskserve_tools import convert
+from maskserve_tools import convert, extras
 from maskserve_tools.cli import main
 from tests.conftest import ROOT
 
@@ -38,7 +40,8 @@ needs_nncf = pytest.mark.skipif(
 def test_without_nncf_a_sentence_names_the_extra(
     demo_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cores, "find_spec", lambda module: None if module == "nncf" else object())
+    for module in (cores, extras):
+        monkeypatch.setattr(module, "find_spec", lambda name: None if name == "nncf" else object())
     assert main(["convert", str(demo_model), "--precision", "int8", "--calibration", str(PHOTOS)]) == 1
     said = capsys.readouterr().err
     assert said.startswith('maskserve: maskserve convert needs nncf: pip install "maskserve[convert,int8,server]"')
@@ -66,7 +69,7 @@ def quantised(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def agree(again: int) -> None:
         def leave(directory: Path, batched: bool, calibration: Calibration, report: Any) -> Quantised:
             assert (directory / "core.onnx").is_file() and ModelSpec.read(directory).core.precision == "int8"
-            return Quantised(calibration, Agreement(3, 0.5, 10, again, 0, 0.01), quantised=7, tail=9)
+            return Quantised(calibration, Agreement(3, 0.5, 10, again, 0, 0.01), quantised=7, tail=9, narrow=False)
 
         monkeypatch.setattr(cores, "quantise", leave)
 
@@ -130,6 +133,7 @@ def test_the_containers_that_have_it() -> None:
 def test_the_demo_model_in_int8(demo_model: Path, tmp_path: Path, engine: str) -> None:
     """The three people are found where fp32 finds them, by a core whose convolutions read 8-bit integers."""
     import onnx
+    from onnx import numpy_helper
 
     lines = list[str]()
     bundles = {name: tmp_path / f"{name}.maskserve" for name in ("fp32", "int8")}
@@ -144,6 +148,10 @@ def test_the_demo_model_in_int8(demo_model: Path, tmp_path: Path, engine: str) -
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     assert all(not read.isdisjoint(node.input) for node in convolutions) and len(convolutions) > 50
     assert not any(not read.isdisjoint(node.input) for node in graph.node if node.op_type in ("Less", "TopK", "Sub"))
+    widest = max(abs(kernel.astype(int)).max() for kernel in map(numpy_helper.to_array, graph.initializer)
+                 if kernel.dtype == np.int8 and kernel.ndim == 4 and kernel.shape[1] > 1)  # fmt: skip
+    narrow = not DOT_PRODUCTS & cpu_flags()
+    assert widest <= (64 if narrow else 128) and widest > (48 if narrow else 100), "sums of products overflow"
     assert kinds.count("Clip") < (10 if engine == "onnxruntime" else 25)  # of 53
     with create_pipeline(bundles["fp32"]) as exact, create_pipeline(tmp_path / "m") as fast:
         for before, after in zip(exact.predict(IMAGES), fast.predict(IMAGES), strict=True):

@@ -267,7 +267,11 @@ def test_int8_wants_its_instructions(clinic: Clinic) -> None:
     clinic.record("seg.core", engine={"name": "openvino", "precision": "int8"})
     finding = only(capacity.check_precision(clinic.read(), machine(cpu_flags=frozenset({"avx2"}))))
     assert finding.level is Level.WARNING and "multiplies no 8-bit integers, but seg.core is in int8" in finding.what
-    for flag in ("avx512_vnni", "avx_vnni", "amx_int8"):
+    assert "overflow" in finding.why and "convert it on this machine" in finding.fix
+    clinic.record("seg.core", engine={"name": "openvino", "precision": "int8"}, int8={"weights": "7 bits"})
+    narrow = only(capacity.check_precision(clinic.read(), machine(cpu_flags=frozenset({"avx2"}))))
+    assert narrow.level is Level.WARNING and "overflow" not in narrow.why
+    for flag in ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp"):
         assert capacity.check_precision(clinic.read(), machine(cpu_flags=frozenset({"avx2", flag}))) == []
 
 

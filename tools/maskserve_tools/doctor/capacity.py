@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from maskserve.errors import ToolError
-from maskserve_server.engine_table import BF16, CONTAINER_CPU, FP16, FP32, INT8, backend_called, engines_for
+from maskserve_server.cpus import DOT_PRODUCTS
+from maskserve_server.engine_table import (
+    BF16,
+    CONTAINER_CPU,
+    FP16,
+    FP32,
+    INT8,
+    SEVEN_BITS,
+    backend_called,
+    engines_for,
+)
 from maskserve_tools.doctor.finding import Finding, ok, problem, warning
 from maskserve_tools.doctor.machine import Machine
 from maskserve_tools.doctor.read_entries import ReadEntry
@@ -18,8 +28,6 @@ _TIGHT = 0.8  # the estimate's share of what is free from which on it is called 
 _FEW_FILES = 1024  # the default of most systems; every connection, region and library of a server takes one
 _BF16 = frozenset({"amx_bf16", "avx512_bf16"})
 _NATIVE = {BF16: _BF16, FP16: frozenset({"avx512_fp16", "amx_fp16"})}
-# Products of 8-bit integers in one instruction: of Intel and AMD, and of ARM.
-_DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 
 
 def check_shared_memory(entries: Sequence[ReadEntry], machine: Machine) -> Finding:
@@ -92,6 +100,15 @@ def check_processor(entries: Sequence[ReadEntry], machine: Machine) -> Finding:
     return ok("the processor has AVX2" + (" and AVX-512" if "avx512f" in machine.cpu_flags else ""))
 
 
+def _without_dot_products(entry: ReadEntry) -> Finding:
+    what = f"this processor multiplies no 8-bit integers, but {entry.name} is in int8"
+    if entry.recorded("int8", "weights") == SEVEN_BITS:
+        why = "it is less than twice as fast as fp32 here, and may be no faster"
+        return warning(what, why, "`maskserve tune` measures it; or convert again with --precision fp32")
+    why = "sums of its products overflow here, so that boxes and scores are less exact, and it may be no faster"
+    return warning(what, why, "convert it on this machine, which leaves room for the sums, or with --precision fp32")
+
+
 def check_precision(entries: Sequence[ReadEntry], machine: Machine) -> list[Finding]:
     """Check whether the processor computes each model in the precision that it was converted for."""
     cores = _on_cpu(entries)
@@ -101,13 +118,8 @@ def check_precision(entries: Sequence[ReadEntry], machine: Machine) -> list[Find
         for entry in cores
         if _precision(entry) in _NATIVE and not _NATIVE[_precision(entry)] & machine.cpu_flags
     ]
-    if not _DOT_PRODUCTS & machine.cpu_flags:
-        slow = "its int8 may be no faster than fp32"
-        findings += [
-            warning(f"this processor multiplies no 8-bit integers, but {entry.name} is in int8", slow, fix)
-            for entry in cores
-            if _precision(entry) == INT8
-        ]
+    if not DOT_PRODUCTS & machine.cpu_flags:
+        findings += [_without_dot_products(entry) for entry in cores if _precision(entry) == INT8]
     findings += [
         warning(
             f"{entry.name} asks TensorRT for {FP16} by precision_mode, which containers from 26.06 on do not have",

@@ -9,7 +9,7 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskserve_server.cpus import cpu_quota, whole_cpus
+from maskserve_server.cpus import cpu_flags, cpu_quota, whole_cpus
 from maskserve_tools.embedded.shared_memory_need import free_bytes
 
 _V2, _V1_MEMORY = "sys/fs/cgroup", "sys/fs/cgroup/memory"
@@ -56,7 +56,7 @@ class Machine:
             memory=_memory(root),
             shared_memory=free_bytes(root / "dev" / "shm"),
             open_files=None if soft == resource.RLIM_INFINITY else soft,
-            cpu_flags=frozenset(_field(root / "proc/cpuinfo", r"flags\s*:(.*)").split()),
+            cpu_flags=cpu_flags(root),
             gpus=len([path for path in (root / "dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]),
         )
 

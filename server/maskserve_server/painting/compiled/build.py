@@ -31,8 +31,8 @@ TARGETS = {
     "windows-amd64.dll": "x86_64-windows-gnu",
     "windows-arm64.dll": "aarch64-windows-gnu",
 }
-# No fused multiplication and addition: they round once where numpy rounds twice. Nobody reads the flags that comparisons
-# with "no number" set: without this GCC compares one value at a time.
+# No fused multiplication and addition: they round once where numpy rounds twice. No traps: with them GCC compares one
+# value at a time.
 _OPTIONS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-trapping-math", "-fvisibility=hidden", "-shared")
 _SECONDS = 600  # for Windows Zig first compiles a C library
 
