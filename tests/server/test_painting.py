@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from maskserve_server.painting.groups import Steps
 from maskserve_server.painting.once import paint_once
 from maskserve_server.painting.pasted import paste
 from maskserve_server.painting.runs import encode_runs, tightened
+from maskserve_server.painting.sums import SumPart, bounds, probability
 from maskserve_server.painting.twice import Part, paint_twice
 from maskserve_server.painting.windows import crop_windows, extent
 
@@ -144,6 +146,65 @@ def test_masks_of_two_resizes(way: None, data: st.DataObject, grid: Samples, siz
         return painters.paint_twice(samples[i], *how, size=size, window=window, threshold=threshold)
 
     check(found, places, paint)
+
+
+@many
+@given(data=st.data(), grid=sample_grids(24), size=sizes, planes=st.integers(1, 9))
+def test_masks_of_sums(way: None, data: st.DataObject, grid: Samples, size: Size, planes: int) -> None:
+    """Probabilities of sums of planes, of which a mask needs a part: those of the whole are the same."""
+    random = np.random.default_rng(planes)
+    strength = data.draw(st.sampled_from([0.1, 1, 8, 30]))
+    with np.errstate(over="ignore"):
+        first = np.asarray(grid[0][0], np.float32) * np.float32(strength)
+    whole = np.stack([first, *random.normal(size=(planes - 1, *first.shape)).astype(np.float32)])
+    weights = random.normal(size=(3, planes)).astype(np.float32)
+    threshold = data.draw(st.sampled_from([0.5, 0.5, 0.2, 0.0, 1.0, 0.999999]))
+    enlarged: Size = (4 * first.shape[0], 4 * first.shape[1])
+    places, crops = ([data.draw(windows(limits)) for _ in weights] for limits in (size, enlarged))
+    steps = (Steps(side, 4 * side, 4 * side, length) for side, length in zip(first.shape, size, strict=True))
+    parts = [part_of(whole, own, crop) for own, crop in zip(weights, crops, strict=True)]
+    found = paint_twice(parts, *steps, places, threshold)
+    values = [SumPart(whole, own, 0, 0, crop).samples() for own, crop in zip(weights, crops, strict=True)]
+
+    def paint(i: int, window: Window) -> np.ndarray:
+        how = enlarged, crops[i], enlarged
+        return painters.paint_twice(values[i], *how, size=size, window=window, threshold=threshold)
+
+    check(found, places, paint)
+
+
+def part_of(planes: np.ndarray, weights: np.ndarray, crop: Window) -> Part | SumPart:
+    """The part of the planes that a crop of what is four times as large depends on."""
+    x0, y0, x1, y1 = crop
+    if x1 <= x0 or y1 <= y0:
+        return Part(np.zeros((1, 1), np.float32), 0, 0, (0, 0, 0, 0))
+    left, top = max(x0 // 4 - 1, 0), max(y0 // 4 - 1, 0)
+    return SumPart(planes[:, top : -(-y1 // 4) + 1, left : -(-x1 // 4) + 1], weights, left, top, crop)
+
+
+@given(st.floats(width=32, allow_nan=False) | st.floats(-20, 20, width=32))
+def test_probabilities_are_those_of_the_formula(value: float) -> None:
+    exact = 1 / (1 + math.exp(-max(min(value, 700), -700)))
+    found = probability(np.array([value], np.float32))
+    assert found.dtype == np.float32 and abs(float(found[0]) - exact) < 1e-7
+
+
+def test_what_is_no_number_is_outside(way: None) -> None:
+    planes = np.full((1, 6, 6), np.nan, np.float32)
+    steps = Steps(6, 24, 24, 30)
+    found = paint_twice(
+        [SumPart(planes, np.ones(1, np.float32), 0, 0, (0, 0, 24, 24))], steps, steps, [(0, 0, 30, 30)], 0.5
+    )
+    assert [lengths.tolist() for lengths in found] == [[900]]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.25, 0.9, 1e-7, 1 - 1e-7, 0.0, 1.0])
+def test_sums_beyond_the_bounds_are_certain(threshold: float) -> None:
+    low, high = bounds(threshold)
+    around = np.nextafter(np.array([low, high], np.float32), np.array([-np.inf, np.inf], np.float32))
+    below, above = probability(around)
+    assert math.isinf(low) or below < threshold - codes.ROUNDING
+    assert math.isinf(high) or above > threshold + codes.ROUNDING
 
 
 @many
