@@ -68,6 +68,21 @@ def test_a_missing_step_is_found(clinic: Clinic) -> None:
     assert "seg calls seg.core" in only(configurations.check_steps(clinic.read())).what
 
 
+def test_steps_without_their_model_are_found(clinic: Clinic) -> None:
+    shutil.rmtree(clinic.path / "seg")
+    assert "seg.core, seg.postprocess, seg.preprocess: steps of seg, which is not there" in only(
+        configurations.check_steps(clinic.read())
+    ).what  # fmt: skip
+
+
+def test_entries_of_two_conversions_are_found(clinic: Clinic) -> None:
+    assert configurations.check_conversions(clinic.read()) == []
+    clinic.record("seg.preprocess", family="solov2")
+    assert "seg and seg.preprocess are not of one conversion" in only(
+        configurations.check_conversions(clinic.read())
+    ).what  # fmt: skip
+
+
 def test_an_entry_of_another_name_is_found(clinic: Clinic) -> None:
     assert configurations.check_names(clinic.read()) == []
     (clinic.path / "seg.core").rename(clinic.path / "renamed")
