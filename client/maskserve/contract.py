@@ -56,6 +56,11 @@ def step_name(model: str, step: str) -> str:
     return f"{model}.{step}"
 
 
+def entries_of(model: str) -> tuple[str, ...]:
+    """Return the names of the entries of a model of layout "ensemble", that of the model itself first."""
+    return model, *(step_name(model, step) for step in STEPS)
+
+
 def model_of(name: str) -> str | None:
     """Return the model that an entry called `name` would be a step of; None where it is not called like a step."""
     model, _, step = name.rpartition(".")

@@ -64,11 +64,13 @@ class CorePool:
     def __init__(self, source: Source, *, threads: int, streams: int = 1) -> None:
         self._source, self._threads, self._streams = source, threads, streams
         self._several: _Cores | None = None
+        self._filling = threading.Lock()
         self._fill()
         _pools.add(self)
 
     def keep_for_ever(self) -> None:
-        """Let what is loaded never be freed in this process."""
+        """Let what the parent loaded never be freed in this process, a child of it."""
+        self._filling = threading.Lock()  # the parent's may be held, by a thread that is not here
         for cores in (self._alone, self._several):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(cores))
 
@@ -83,7 +85,9 @@ class CorePool:
             RequestTimeout: the others kept theirs for too long.
         """
         if os.getpid() != self._owner:  # after a fork the engine's threads are gone
-            self._fill()
+            with self._filling:
+                if os.getpid() != self._owner:
+                    self._fill()
         cores, core = self._take(deadline)
         try:
             yield core
@@ -139,11 +143,12 @@ class CorePool:
 
     def _fill(self) -> None:
         _check_fork(self._source.spec.core.engine)
-        self._owner, self._changed = os.getpid(), threading.Condition()
-        self._lent = self._waiting = self._met = 0
         first = Core.on(self._source.spec, self._source.load(self._threads))
+        self._changed = threading.Condition()
+        self._lent = self._waiting = self._met = 0
         self._alone = _Cores(first, 2, [first])
         self._several = None
+        self._owner = os.getpid()  # the last thing: who cannot load must not take what the parent loaded
 
 
 def _check_fork(engine: str) -> None:

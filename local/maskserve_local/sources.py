@@ -14,6 +14,7 @@ from maskserve_local.devices import CPU, Place
 from maskserve_server.bundle import Bundle
 from maskserve_server.engine_table import ENGINES, SERVER_EXTRA, engine_called
 from maskserve_server.engines import Engine, load_engine
+from maskserve_server.one_conversion import PROVENANCE, NotOfOneConversion, OpenedVersion, check_entries
 from maskserve_server.spec import FILE_NAME, ModelSpec
 
 _INSTALL = 'pip install "maskserve[local]"'
@@ -33,7 +34,7 @@ class Source:
 
     Attributes:
         spec: its description.
-        load: loads its core.
+        load: loads its core; raises `NotOfOneConversion` where that is not the one of `spec` any more.
         device: what its engine calls the device that it runs on.
     """
 
@@ -51,6 +52,7 @@ def open_source(path: Path, place: Place = CPU) -> Source:
 
     Raises:
         InvalidParameter: its core cannot run there.
+        NotOfOneConversion: it is being converted just now, or such a conversion was ended half-way.
         ToolError: it is neither, is damaged, or was written for another version of the contract.
     """
     if is_bundle(path):
@@ -62,14 +64,18 @@ def open_source(path: Path, place: Place = CPU) -> Source:
 
         return Source(spec, _explained(spec, load_bundle), place.device)
     directory = _version_directory(path)
-    spec = _placed(ModelSpec.read(directory), place)
-    if not (directory / spec.core.file).is_file():
-        raise ToolError(f"{directory / spec.core.file} is missing: convert the model again")
+    if directory.parent != path:
+        check_entries(path.parent, contract.entries_of(path.name))
+    opened = OpenedVersion.read(directory)
+    spec = _placed(opened.spec, place)
+    with opened.unchanged():
+        if not (directory / spec.core.file).is_file():
+            raise ToolError(f"{directory / spec.core.file} is missing: convert the model again")
 
     def load_entry(threads: int, streams: int = 1) -> Engine:
         return load_engine(spec.core, directory, threads=threads, streams=streams, device=place.device)
 
-    return Source(spec, _explained(spec, load_entry), place.device)
+    return Source(spec, _unchanged(opened, _explained(spec, load_entry)), place.device)
 
 
 def _placed(spec: ModelSpec, place: Place) -> ModelSpec:
@@ -87,6 +93,16 @@ def _placed(spec: ModelSpec, place: Place) -> ModelSpec:
             f"with --engine {place.engine}"
         )
     return replace(spec, core=replace(spec.core, engine=place.engine))
+
+
+def _unchanged(opened: OpenedVersion, load: Load) -> Load:
+    """Return `load` that refuses the core of another conversion."""
+
+    def unchanged(threads: int, streams: int = 1) -> Engine:
+        with opened.unchanged():
+            return load(threads, streams)
+
+    return unchanged
 
 
 def _explained(spec: ModelSpec, load: Load) -> Load:
@@ -130,6 +146,10 @@ def _version_directory(entry: Path) -> Path:
     except OSError as error:  # such as a folder that a conversion moves just now
         raise ToolError(f"{entry} cannot be read, try again if it is being converted: {error}") from error
     versions = [path for path in found if path.name.isdigit()]
+    if not versions and not any(folder.exists() for folder in own):
+        raise NotOfOneConversion(f"{entry} is not there, or not at the moment: try again if it is being converted")
+    if not versions and (entry / PROVENANCE).is_file() and not own[1].exists():
+        raise NotOfOneConversion(f"{entry} calls {own[1].name}, which is not there: convert {entry.name} again")
     if not versions:
         raise ToolError(
             f"{entry} cannot run in this process: it has no {FILE_NAME} beside a core. Name the directory of a model "

@@ -23,9 +23,9 @@ from maskserve.paddlex.model_files import BUNDLE, is_bundle, wrong_name
 from maskserve.temporary import owned_folder, remove_stale
 from maskserve_server.engine_table import engine_called
 from maskserve_server.engines import Engine, load_engine, load_engine_from_bytes
+from maskserve_server.one_conversion import PROVENANCE, written_anew
 from maskserve_server.spec import FILE_NAME, CoreSpec, ModelSpec
 
-PROVENANCE = "provenance.json"
 DIGESTS = "digests.json"
 _BIGGEST_TEXT = 64 << 20  # bytes of a description; the largest real one has some 50 KB
 # What zipfile, its decompressors and json raise for what is no archive, or a damaged one. RuntimeError is an encrypted
@@ -128,6 +128,7 @@ class Bundle:
             streams: how many runs there may be at the same time on a CPU.
 
         Raises:
+            NotOfOneConversion: another bundle has taken its place.
             ToolError: the core is missing or damaged.
         """
         core = core or self.spec.core
@@ -161,9 +162,14 @@ class Bundle:
     def _member(self, name: str) -> bytes:
         try:
             with zipfile.ZipFile(self.path) as archive:
-                content = archive.read(name)
+                replaced = json.loads(_text(archive, DIGESTS)) != self.digests
+                content = b"" if replaced else archive.read(name)
+        except FileNotFoundError as error:
+            raise ToolError(f"{self.path} cannot be read: {error.strerror}") from error
         except (OSError, *_NOT_A_BUNDLE) as error:
             raise _damaged(self.path) from error
+        if replaced:
+            raise written_anew(self.path)
         return _checked(self.path, self.digests, name, content)
 
 

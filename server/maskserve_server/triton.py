@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from maskserve import contract
 from maskserve.errors import InferenceFailed, InputError, MaskserveError, RequestTimeout, ServerOverloaded, to_wire
 from maskserve_server.cpus import usable_cpus
 from maskserve_server.entry_parameters import BY_THE_CORES, INSTANCES, THREADS
 from maskserve_server.metrics import Metrics
+from maskserve_server.one_conversion import OpenedVersion, check_entries
 from maskserve_server.spec import ModelSpec
 from maskserve_server.stages import Arrays, Stage
 
@@ -29,8 +32,33 @@ def repository_of(args: Mapping[str, str]) -> Path:
 
 
 def read_spec(args: Mapping[str, str]) -> ModelSpec:
-    """Return the model's description, from beside its adapter."""
+    """Return the model's description, from beside its adapter.
+
+    Raises:
+        ToolError: it cannot be read, or the model's steps are not of one conversion.
+    """
+    _check_steps(args)
     return ModelSpec.read(version_directory(args))
+
+
+@contextmanager
+def reading_spec(args: Mapping[str, str]) -> Iterator[ModelSpec]:
+    """Give the model's description, as `read_spec`, to who loads the core beside it.
+
+    Raises:
+        ToolError: likewise, or the core that was loaded in this context is that of another conversion.
+    """
+    _check_steps(args)
+    opened = OpenedVersion.read(version_directory(args))
+    with opened.unchanged():
+        yield opened.spec
+
+
+def _check_steps(args: Mapping[str, str]) -> None:
+    """Make sure that a step is of the same conversion as the others of its model."""
+    model = contract.model_of(Path(args["model_repository"]).name)
+    if model is not None:
+        check_entries(repository_of(args), contract.entries_of(model))
 
 
 def thread_count(args: Mapping[str, str]) -> int:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from maskserve.errors import InvalidParameter, RequestTimeout
+from maskserve.errors import InvalidParameter, RequestTimeout, ToolError
 from maskserve.pipeline import Pipeline
 from maskserve_local.core_pool import CorePool
 from maskserve_local.cpus import stream_count
@@ -202,3 +203,58 @@ def test_the_answers_are_the_same_side_by_side(
         assert [(i.box, i.score, i.mask.to_coco()) for i in answer.instances] == [
             (i.box, i.score, i.mask.to_coco()) for i in lone.instances
         ]
+
+
+def in_a_child(work: Callable[[], bool]) -> bool:
+    """Return what `work` finds in a forked child."""
+    child = os.fork()
+    if child == 0:
+        right = False
+        try:
+            right = work()
+        finally:
+            os._exit(0 if right else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_child_that_cannot_load_the_core_never_takes_its_parents(spec: ModelSpec) -> None:
+    parent, replaced = os.getpid(), ToolError("written anew")
+
+    def load(threads: int, streams: int = 1) -> FakeEngine:
+        if os.getpid() != parent:
+            raise replaced
+        return FakeEngine()
+
+    pool = CorePool(Source(spec, load), threads=1)
+
+    def refused() -> bool:
+        for _ in range(2):
+            with suppress(ToolError), crowd(pool, 1):
+                return False
+        return True
+
+    assert in_a_child(refused)
+
+
+def test_threads_of_a_child_that_meet_load_the_core_once(spec: ModelSpec) -> None:
+    loads: list[int] = []
+
+    def load(threads: int, streams: int = 1) -> FakeEngine:
+        loads.append(os.getpid())
+        time.sleep(0.2)
+        return FakeEngine()
+
+    pool = CorePool(Source(spec, load), threads=1)
+
+    def used() -> Core:
+        with crowd(pool, 1) as (core,):
+            return core
+
+    def loaded_once() -> bool:
+        with ThreadPoolExecutor(2) as threads:
+            cores = [found.result() for found in [threads.submit(used), threads.submit(used)]]
+        return loads.count(os.getpid()) == 1 and all(core._run is not loaded for core in cores)
+
+    with crowd(pool, 1) as (core,):
+        loaded = core._run
+    assert in_a_child(loaded_once)

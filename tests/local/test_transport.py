@@ -225,9 +225,9 @@ def test_a_core_that_does_not_load_says_why(raised: Exception, tmp_path: Any, sp
 
 
 def test_an_entry_without_a_core_is_named(tmp_path: Any, spec: ModelSpec) -> None:
+    (tmp_path / "people" / "1").mkdir(parents=True)
     with pytest.raises(ToolError, match="server=True"):
         open_source(tmp_path / "people")
-    (tmp_path / "people" / "1").mkdir(parents=True)
     (tmp_path / "people" / "1" / "model.json").write_text(spec.to_json())
     with pytest.raises(ToolError, match=r"core\.onnx is missing"):
         open_source(tmp_path / "people")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -165,3 +166,25 @@ def test_a_core_is_compiled_once_and_answers_the_same(
             np.testing.assert_array_equal(other[name], array)
     answer(version / core.file, streams=2)
     assert len(list((tmp_path / "compiled").iterdir())) == 2
+
+
+def test_a_core_that_is_replaced_before_it_is_read_is_not_kept_as_the_old_one(
+    demo_repository: Path, tmp_path: Path, cache: CompiledCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="needs the server extra")
+    from maskserve_server.engines.openvino import OpenVINOEngine
+
+    version = demo_repository / f"{DEMO}.core" / "1"
+    core = replace(ModelSpec.read(version).core, engine="openvino")
+    file, key = tmp_path / core.file, cache.key
+
+    def slowly(source: Path, **what: object) -> str:
+        found = key(source, **what)
+        source.rename(tmp_path / "old.onnx")
+        shutil.copyfile(version / core.file, source)
+        return found
+
+    shutil.copyfile(version / core.file, file)
+    monkeypatch.setattr(cache, "key", slowly)
+    OpenVINOEngine(file, core, threads=1, cache=cache)
+    assert not (tmp_path / "compiled").exists()

@@ -17,7 +17,7 @@ from maskserve import contract
 from maskserve.decoding.decoders import OwnProcess
 from maskserve.decoding.limits import Limits
 from maskserve.errors import ImageTooLarge, InvalidImage, InvalidParameter, ToolError, from_wire
-from maskserve_server import stages
+from maskserve_server import stages, triton
 from maskserve_server.spec import CoreSpec, ModelSpec
 from maskserve_server.stages import Core, Postprocess, Preprocess
 from maskserve_server.triton import read_spec, respond, thread_count
@@ -203,6 +203,32 @@ def test_the_adapters_find_their_description(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "model.json").write_text(SPEC.to_json())
     assert read_spec({"model_repository": str(tmp_path), "model_version": "1"}) == SPEC
+
+
+def test_a_step_beside_those_of_another_conversion_is_not_loaded(tmp_path: Path) -> None:
+    for name in ("model", "model.core", "model.postprocess"):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "model.json").write_text(SPEC.to_json())
+        (tmp_path / name / "provenance.json").write_text("{}")
+    core = {"model_repository": str(tmp_path / "model.core"), "model_version": "1"}
+    assert read_spec(core) == SPEC
+    (tmp_path / "model.postprocess" / "provenance.json").write_text('{"another": 1}')
+    with pytest.raises(ToolError, match=r"model and model\.postprocess are not of one conversion: convert model again"):
+        read_spec(core)
+    alone = {"model_repository": str(tmp_path / "model"), "model_version": "1"}
+    assert read_spec(alone) == SPEC  # a model of its own beside steps that an earlier one left
+
+
+def test_what_an_adapter_loads_is_of_the_description_that_it_read(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.json").write_text(SPEC.to_json())
+    arguments = {"model_repository": str(tmp_path), "model_version": "1"}
+    with triton.reading_spec(arguments) as spec:
+        assert spec == SPEC
+    with pytest.raises(ToolError, match="written anew"), triton.reading_spec(arguments):
+        (tmp_path / "1").rename(tmp_path / "old")
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "model.json").write_text(replace(SPEC, labels=("car",)).to_json())
 
 
 @pytest.mark.parametrize(("parameters", "count", "wanted"), [({"threads": {"string_value": "3"}}, 1, 3), ({}, 4096, 1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from maskserve.transport.base import Transport
     from maskserve_tools.embedded import Server
 
+_ATTEMPTS = 3  # to open a model that is being converted
+_MOMENT = 0.1  # seconds
 _log = logging.getLogger("maskserve")
 
 
@@ -101,6 +104,7 @@ def open_here(
     from maskserve_local.devices import find_place
     from maskserve_local.sources import open_source
     from maskserve_local.transport import InProcessTransport
+    from maskserve_server.one_conversion import NotOfOneConversion
 
     place = find_place(device)
 
@@ -108,8 +112,15 @@ def open_here(
     if not is_converted(path):
         repository = _converted(model, place.engine or AUTO, labels)
         (path,) = (entry.parent for entry in repository.glob("*/config.pbtxt"))
-    opened = open_source(path, place)
-    return opened.spec.name, InProcessTransport(opened, timeout=timeout)
+    for attempt in range(_ATTEMPTS):
+        try:
+            opened = open_source(path, place)
+            return opened.spec.name, InProcessTransport(opened, timeout=timeout)
+        except NotOfOneConversion:  # a conversion has replaced it meanwhile, and is through in a moment
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(_MOMENT)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _single(model: str, labels: str | None) -> ModelSource:

@@ -9,7 +9,7 @@ import triton_python_backend_utils as pb_utils
 from maskserve_server.admission.follower import Follower
 from maskserve_server.metrics import Metrics
 from maskserve_server.stages import Core
-from maskserve_server.triton import read_spec, thread_count, version_directory
+from maskserve_server.triton import reading_spec, thread_count, version_directory
 
 
 class TritonPythonModel:
@@ -17,9 +17,9 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the core with the engine that `model.json` names."""
-        spec = read_spec(args)
+        with reading_spec(args) as spec:
+            stage = Core(spec, version_directory(args), threads=thread_count(args))
         metrics = Metrics(pb_utils, spec.name)
-        stage = Core(spec, version_directory(args), threads=thread_count(args))
         self._follower = Follower(pb_utils, stage, spec.name, metrics, on_run=metrics.ran)
 
     def execute(self, requests: list[Any]) -> list[Any]:

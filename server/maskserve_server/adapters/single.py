@@ -11,7 +11,7 @@ from maskserve_server.metrics import Metrics
 from maskserve_server.stages import Single
 from maskserve_server.triton import (
     instance_count,
-    read_spec,
+    reading_spec,
     respond,
     runs_at_once,
     thread_count,
@@ -24,11 +24,10 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load all three stages."""
-        spec, runs = read_spec(args), runs_at_once(args)
-        self._metrics = Metrics(pb_utils, spec.name)
-        self._stage = Single(
-            spec, version_directory(args), threads=thread_count(args), streams=runs, on_run=self._metrics.ran
-        )
+        directory, threads, runs = version_directory(args), thread_count(args), runs_at_once(args)
+        with reading_spec(args) as spec:
+            self._metrics = Metrics(pb_utils, spec.name)
+            self._stage = Single(spec, directory, threads=threads, streams=runs, on_run=self._metrics.ran)
         # Of several processes each would have a queue, and Triton cannot see how long these are.
         alone, twins = instance_count(args) == 1, [self._stage.twin() for _ in range(runs - 1)]
         self._front = Front(pb_utils, self._stage, spec.queue, self._metrics, twins=twins) if alone else None

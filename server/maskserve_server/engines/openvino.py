@@ -15,6 +15,7 @@ import openvino
 from maskserve_server.engine_table import BF16, FP16, FP32, INT8
 from maskserve_server.engines import Tensors
 from maskserve_server.engines.compiled_cache import CompiledCache
+from maskserve_server.one_conversion import Stamp, stamp
 from maskserve_server.spec import CoreSpec
 
 # What a compiled core depends on.
@@ -122,6 +123,7 @@ def _compiled(source: Path | bytes, core: CoreSpec, settings: Mapping[str, Any],
         "settings": settings,
         "shapes": _static_shapes(core),
     }
+    before = _stamp(source)
     key = cache.key(source, **what)
     kept = cache.load(key)
     if kept is not None:
@@ -129,10 +131,17 @@ def _compiled(source: Path | bytes, core: CoreSpec, settings: Mapping[str, Any],
             return runtime.import_model(kept, "CPU", settings)
         except RuntimeError:
             cache.remove(key)
-    compiled = runtime.compile_model(_model(runtime, source, core), "CPU", settings)
+    model = _model(runtime, source, core)
+    same = _stamp(source) == before  # else the key is of the file that had its place before
+    compiled = runtime.compile_model(model, "CPU", settings)
     with contextlib.suppress(RuntimeError):  # one that cannot be written down
-        cache.keep(key, compiled.export_model().getvalue())
+        if same:
+            cache.keep(key, compiled.export_model().getvalue())
     return compiled
+
+
+def _stamp(source: Path | bytes) -> Stamp | None:
+    return None if isinstance(source, bytes) else stamp(source)
 
 
 def _model(runtime: openvino.Core, source: Path | bytes, core: CoreSpec) -> openvino.Model:

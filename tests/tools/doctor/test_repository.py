@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,41 @@ def test_a_missing_step_is_found(clinic: Clinic) -> None:
     assert configurations.check_steps(clinic.read()) == []
     shutil.rmtree(clinic.path / "seg.core")
     assert "seg calls seg.core" in only(configurations.check_steps(clinic.read())).what
+
+
+def test_steps_without_their_model_are_found(clinic: Clinic) -> None:
+    shutil.rmtree(clinic.path / "seg")
+    assert "seg.core, seg.postprocess, seg.preprocess: steps of seg, which is not there" in only(
+        configurations.check_steps(clinic.read())
+    ).what  # fmt: skip
+
+
+def test_entries_of_two_conversions_are_found(clinic: Clinic) -> None:
+    assert configurations.check_conversions(clinic.read()) == []
+    clinic.record("seg.preprocess", family="solov2")
+    assert "seg and seg.preprocess are not of one conversion" in only(
+        configurations.check_conversions(clinic.read())
+    ).what  # fmt: skip
+
+
+@pytest.mark.parametrize("moves", [1, 2, 3, 5, 6, 7])  # of 8; after 4 nothing is left in the repository
+def test_a_conversion_that_was_killed_between_two_moves_is_found(clinic: Clinic, moves: int) -> None:
+    child = os.fork()
+    if child == 0:
+        left, rename = [None] * moves, Path.rename
+
+        def killed(path: Path, target: Path) -> Path:
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left.pop()
+            return rename(path, target)
+
+        Path.rename = killed  # type: ignore[assignment, method-assign]
+        clinic.convert(labels=("car",))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    problems = {finding.what for finding in configurations.check_steps(clinic.read())}
+    assert problems and all("which is not there" in what for what in problems)
 
 
 def test_an_entry_of_another_name_is_found(clinic: Clinic) -> None:

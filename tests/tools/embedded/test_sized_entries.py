@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from maskserve.errors import ToolError
 from maskserve_convert.triton.sizing import Wanted, wanted
+from maskserve_server.one_conversion import NotOfOneConversion
 from maskserve_tools.embedded import serve
 from maskserve_tools.embedded.launch import has_one_of_each
 from maskserve_tools.embedded.served_entries import read_config
@@ -63,3 +65,32 @@ def test_a_server_of_nothing_is_refused(clinic: Clinic, wrong: dict[str, int]) -
 )
 def test_the_test_image_warms_up_what_there_is_one_of(clinic: Clinic, asked: Wanted, alone: bool) -> None:
     assert has_one_of_each(sized(survey(clinic.path), 2, asked).entries) is alone
+
+
+def test_an_entry_that_was_converted_again_since_the_survey_is_not_shown(clinic: Clinic, tmp_path: Path) -> None:
+    found = survey(clinic.path)
+    folder = ServedFolder.make(tmp_path / "served")
+    clinic.convert("seg", labels=("car",))
+    with pytest.raises(NotOfOneConversion, match="written anew"):
+        folder.add(found.entries)
+    assert not list(folder.path.iterdir())
+    folder.add(survey(clinic.path).entries)
+    assert "car" in (folder.path / "seg" / "labels.txt").read_text()
+    folder.close()
+
+
+def test_an_entry_that_is_converted_again_while_its_snapshot_is_taken(
+    clinic: Clinic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, folder = survey(clinic.path), ServedFolder.make(tmp_path / "served")
+    meanwhile, copy = [lambda: clinic.convert("alone", layout="single", labels=("car",))], shutil.copy2
+
+    def slowly(source: Path, target: Path) -> object:
+        if source.name == "model.json" and meanwhile:
+            meanwhile.pop()()
+        return copy(source, target)
+
+    monkeypatch.setattr("maskserve_tools.embedded.snapshot.shutil.copy2", slowly)
+    with pytest.raises(NotOfOneConversion, match="written anew"):
+        folder.add(entry for entry in found.entries if entry.name == "alone")
+    folder.close()

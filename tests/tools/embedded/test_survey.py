@@ -94,3 +94,10 @@ def test_a_broken_entry_is_named_and_its_neighbour_served(case: str, models: Pat
 def test_a_path_that_cannot_be_one_is_no_repository(name: str) -> None:
     with pytest.raises(ToolError, match="there is no model repository at x"):
         survey(Path(name))
+
+
+def test_entries_of_two_conversions_are_not_served_together(models: Path) -> None:
+    (models / "bad.core" / repository.PROVENANCE).write_text('{"another": 1}')
+    found = survey(models)
+    assert [entry.name for entry in found.entries if entry.takes_images] == ["good"]
+    assert "bad and bad.core are not of one conversion: convert bad again" in str(found.broken[0])

@@ -38,6 +38,21 @@ def rewrite(folder: Path, name: str, setup: Setup, cpus: int = 2) -> TunedEntry:
     return TunedEntry.read(folder, name, cpus=cpus)
 
 
+def test_an_entry_that_was_converted_again_meanwhile_is_not_written_over(copied: Path) -> None:
+    entry = TunedEntry.read(copied, DEMO, cpus=2)
+    outputs = _outputs(entry, IMAGE.read_bytes(), 2)
+    again = copied / f"{DEMO}.core"
+    shutil.copytree(again, copied / "new")
+    again.rename(copied.parent / "old")
+    (copied / "new").rename(again)
+    before = again.stat().st_ino
+    with pytest.raises(ToolError, match="written anew"):
+        write_setup(entry, Setup("single", "openvino", "fp32", 1, 2), outputs, cpus=2)
+    with pytest.raises(ToolError, match="written anew"):
+        _outputs(entry, IMAGE.read_bytes(), 2)
+    assert again.stat().st_ino == before
+
+
 def test_what_an_entry_is_served_with(demo_repository: Path) -> None:
     found = [TunedEntry.read(demo_repository, name, cpus=4).setup for name in (DEMO, f"{DEMO}-single")]
     assert found == [Setup("ensemble", "openvino", "fp32", 1, 4), Setup("single", "openvino", "fp32", 1, 4)]

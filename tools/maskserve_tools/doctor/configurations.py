@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from maskserve import contract
 from maskserve_server.engine_table import ENGINES, backend_called
 from maskserve_server.entry_parameters import INSTANCES, THREADS
+from maskserve_server.one_conversion import NotOfOneConversion, check_entries
 from maskserve_tools.doctor.finding import Finding, ok, problem, warning
 from maskserve_tools.doctor.python_environment import Versions, installed_version
 from maskserve_tools.doctor.read_entries import ReadEntry
@@ -33,14 +34,36 @@ def check_names(entries: Sequence[ReadEntry]) -> list[Finding]:
 
 
 def check_steps(entries: Sequence[ReadEntry]) -> list[Finding]:
-    """Check whether the steps of each ensemble are there."""
+    """Check whether the steps of each ensemble are there, and the ensemble of each step."""
     present = {entry.name for entry in entries}
-    return [
+    findings = [
         problem(f"{entry.name} calls {step}, which is not there or broken", "Triton does not load it", _AGAIN)
         for entry in entries
         for step in entry.entry.steps
         if step not in present
     ]
+    alone: dict[str, list[str]] = {}
+    for entry in entries:
+        model = contract.model_of(entry.name)
+        if model is not None and model not in present and entry.provenance is not None and not entry.entry.takes_images:
+            alone.setdefault(model, []).append(entry.name)
+    why = "a conversion was ended half-way, or a copy is not whole; clients have nothing to call"
+    return findings + [
+        problem(f"{', '.join(steps)}: steps of {model}, which is not there or broken", why, _AGAIN)
+        for model, steps in alone.items()
+    ]
+
+
+def check_conversions(entries: Sequence[ReadEntry]) -> list[Finding]:
+    """Check whether the entries of each model were written by one conversion: each has the same record."""
+    why = "a conversion was ended half-way, or copied while it was under way: steps of two models answer together"
+    found = []
+    for entry in entries:
+        try:
+            check_entries(entry.entry.path.parent, (entry.name, *entry.entry.steps))
+        except NotOfOneConversion as error:
+            found.append(problem(error.message.partition(":")[0], why, _AGAIN))
+    return found
 
 
 def check_contract(entries: Sequence[ReadEntry]) -> list[Finding]:

@@ -75,6 +75,7 @@ def examine_repository(repository: ReadRepository) -> Section:
         *repository.findings,
         *configurations.check_names(entries),
         *configurations.check_steps(entries),
+        *configurations.check_conversions(entries),
         *files.check_versions(entries),
         *files.check_files(entries),
         *files.check_digests(entries),

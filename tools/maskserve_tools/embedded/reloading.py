@@ -62,7 +62,7 @@ def reload(running: Launch, served: Survey, start: Starter) -> tuple[Survey, Rel
         What it serves then, and what was done.
 
     Raises:
-        ToolError: the repository is gone, or the trial cannot be started.
+        ToolError: the repository is gone, the trial cannot be started, or a model was converted again meanwhile.
     """
     found = start.survey()
     changed = _whole_models(found.entries, {e.name for e in found.entries if running.folder.differs(e)})
@@ -73,10 +73,11 @@ def reload(running: Launch, served: Survey, start: Starter) -> tuple[Survey, Rel
     kept = [e for e in served.entries if e.name not in names and _belongs(e.name, broken)]
     changed = [entry for entry in changed if entry.name in names]
     gone = before - names - {entry.name for entry in kept}
+    taken = running.folder.take(changed)  # where one was converted again meanwhile, everything stays as it is
     running.folder.remove([*gone, *(entry.name for entry in changed)])
     _wait_until_unloaded(running, before & {*gone, *(entry.name for entry in changed)})
     running.folder.discard([*gone, *(entry.name for entry in changed)])
-    running.folder.add(changed)
+    running.folder.show(taken)
     failures = running.find_broken(changed, start.ready_timeout) if changed else {}
     now = Survey([*found.entries, *kept], found.broken).without(failures)
     running.folder.remove({entry.name for entry in changed} - {entry.name for entry in now.entries})

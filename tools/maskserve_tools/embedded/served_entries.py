@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from maskserve.paddlex.model_files import ModelFiles
 
 CONFIG = "config.pbtxt"
 
+Fingerprint = frozenset[tuple[str, int, int, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -24,11 +27,13 @@ class Entry:
         name: the name of its folder, which is the name that clients use.
         path: the folder.
         config: its `config.pbtxt`, an `inference.ModelConfig` message.
+        files: the fingerprint of its folder before that was read; None where nobody looked.
     """
 
     name: str
     path: Path
     config: Any
+    files: Fingerprint | None = None
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -40,6 +45,18 @@ class Entry:
         """Whether it answers by maskserve's contract, so that an image can be sent to it as a test."""
         has_image = any(tensor.name == contract.IMAGE for tensor in self.config.input)
         return has_image and contract.PARAMETER_CONTRACT in self.config.parameters
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """Return place, inode, size and time of each file in a folder: they tell whether one was replaced."""
+    found = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for path in (Path(place, name) for name in files):
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                found.append((str(path.relative_to(folder)), stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return frozenset(found)
 
 
 def read_repository(repository: Path, models: str | Sequence[str] | None = None) -> list[Entry]:

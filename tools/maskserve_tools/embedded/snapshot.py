@@ -17,22 +17,28 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from maskserve_tools.embedded.served_entries import CONFIG, Entry
+from maskserve_server.one_conversion import written_anew
+from maskserve_tools.embedded.served_entries import CONFIG, Entry, Fingerprint, fingerprint
 
 _COPIED_BYTES = 1 << 20
 _RESTARTED = ".restarted"
 
-Fingerprint = frozenset[tuple[str, int, int, int]]
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An entry as it was.
 
-def fingerprint(folder: Path) -> Fingerprint:
-    """Return place, inode, size and time of each file in a folder: they tell whether one was replaced."""
-    found = []
-    for path in _files(folder):
-        with contextlib.suppress(OSError):
-            stat = path.stat()
-            found.append((str(path.relative_to(folder)), stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return frozenset(found)
+    Attributes:
+        name: its name.
+        path: the folder with its files.
+        files: the fingerprint of the entry.
+        held: the descriptors of its large files, which are open.
+    """
+
+    name: str
+    path: Path
+    files: Fingerprint
+    held: list[int]
 
 
 @dataclass(slots=True)
@@ -61,10 +67,35 @@ class ServedFolder:
         return served
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Take snapshots of `entries` and show them; ensembles last, whose steps are there then."""
-        made = [(entry, self._take(entry)) for entry in sorted(entries, key=lambda entry: bool(entry.steps))]
-        for entry, snapshot in made:
-            (self.path / entry.name).symlink_to(snapshot)
+        """Take snapshots of `entries` and show them.
+
+        Raises:
+            NotOfOneConversion: see `take`.
+        """
+        self.show(self.take(entries))
+
+    def take(self, entries: Iterable[Entry]) -> list[Snapshot]:
+        """Take snapshots of `entries`; ensembles last, so that their steps are there when they are shown.
+
+        Raises:
+            NotOfOneConversion: one was replaced since it was surveyed, or while its snapshot was taken.
+        """
+        made = list[Snapshot]()
+        try:
+            for entry in sorted(entries, key=lambda entry: bool(entry.steps)):
+                made.append(self._begun(entry))
+                self._fill(made[-1], entry)
+        except BaseException:
+            for snapshot in made:
+                _let_go(snapshot.held)
+            raise
+        return made
+
+    def show(self, snapshots: Iterable[Snapshot]) -> None:
+        """Show what was taken. What was shown under these names has been removed and discarded."""
+        for snapshot in snapshots:
+            self._taken[snapshot.name], self._held[snapshot.name] = snapshot.files, snapshot.held
+            (self.path / snapshot.name).symlink_to(snapshot.path)
 
     def remove(self, names: Iterable[str]) -> None:
         """Show these entries no longer."""
@@ -90,28 +121,30 @@ class ServedFolder:
     def discard(self, names: Iterable[str]) -> None:
         """Let go of the files of entries that are shown no longer."""
         for name in names:
-            for descriptor in self._held.pop(name, ()):
-                os.close(descriptor)
+            _let_go(self._held.pop(name, ()))
 
     def close(self) -> None:
         """Let go of all files."""
         self.discard(list(self._held))
 
-    def _take(self, entry: Entry) -> Path:
+    def _begun(self, entry: Entry) -> Snapshot:
         self._count += 1
-        target = self.shelf / str(self._count) / entry.name
-        self._taken[entry.name] = fingerprint(entry.path)
-        held = self._held.setdefault(entry.name, [])
+        files = fingerprint(entry.path) if entry.files is None else entry.files
+        return Snapshot(entry.name, self.shelf / str(self._count) / entry.name, files, [])
+
+    def _fill(self, snapshot: Snapshot, entry: Entry) -> None:
+        target = snapshot.path
         for folder, _, files in os.walk(entry.path, followlinks=True):
             place = target / Path(folder).relative_to(entry.path)
             place.mkdir(parents=True)
             for name in files:
-                self._take_file(Path(folder, name), place / name, held)
+                self._take_file(Path(folder, name), place / name, snapshot.held)
+        if fingerprint(entry.path) != snapshot.files:
+            raise written_anew(entry.path)
         # With the instances and threads that it was given, which the repository may leave open.
         (target / CONFIG).write_text(text_format.MessageToString(entry.config, as_utf8=True), encoding="utf-8")
         # Else the stub writes them, and Triton takes their folder for a changed model.
         compileall.compile_dir(target, quiet=2)
-        return target
 
     @staticmethod
     def _take_file(source: Path, target: Path, held: list[int]) -> None:
@@ -126,7 +159,6 @@ class ServedFolder:
         target.symlink_to(f"/proc/{os.getpid()}/fd/{held[-1]}")
 
 
-def _files(folder: Path) -> Iterable[Path]:
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if name != "__pycache__"]
-        yield from (Path(place, name) for name in files)
+def _let_go(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from maskserve.contract import POSTPROCESS, PREPROCESS, STEPS, step_name
 from maskserve.errors import ToolError
+from maskserve_server.one_conversion import check_entries
 from maskserve_server.spec import FILE_NAME, ModelSpec
 from maskserve_tools.embedded.runnable import check_backends
-from maskserve_tools.embedded.served_entries import CONFIG, Entry, entry_folders, model_named, read_config
+from maskserve_tools.embedded.served_entries import CONFIG, Entry, entry_folders, fingerprint, model_named, read_config
 
 _MOST_INSTANCES = 1024
 
@@ -92,6 +93,10 @@ def survey(repository: Path, models: Sequence[str] | None = None, *, any_backend
         missing = [step for step in entry.steps if step not in entries and step not in failures]
         if missing:
             failures[entry.name] = f"it calls {missing[0]}, which is not in {repository}: convert it again"
+        try:
+            check_entries(repository, (entry.name, *entry.steps))
+        except ToolError as error:
+            failures.setdefault(entry.name, error.message)
     if models is not None:
         wanted = _with_steps(models, entries)
         entries = {name: entry for name, entry in entries.items() if name in wanted}
@@ -100,7 +105,8 @@ def survey(repository: Path, models: Sequence[str] | None = None, *, any_backend
 
 
 def _read(path: Path, *, any_backend: bool) -> Entry:
-    entry = Entry(path.name, path, read_config(path / "config.pbtxt"))
+    files = fingerprint(path)  # before the configuration, which is to belong to them
+    entry = Entry(path.name, path, read_config(path / "config.pbtxt"), files)
     if entry.config.name not in ("", path.name):
         raise ToolError(f"{path}/config.pbtxt is of a model {entry.config.name}: the folder must have that name")
     if not any_backend:

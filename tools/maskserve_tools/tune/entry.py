@@ -21,6 +21,7 @@ from maskserve_convert.triton.sizing import Sizing, Wanted, wanted, write
 from maskserve_server.engine_table import ENGINES, IN_THE_CORE, engine_called
 from maskserve_server.engines import native_precisions
 from maskserve_server.entry_parameters import THREADS
+from maskserve_server.one_conversion import OpenedVersion
 from maskserve_server.spec import FILE_NAME, ModelSpec
 from maskserve_server.stages import Core, Inputs
 from maskserve_tools.tune.setups import Setup
@@ -35,15 +36,13 @@ class TunedEntry:
 
     Attributes:
         home: the repository that it is in.
-        spec: the model.
-        directory: the version directory that holds its core.
+        opened: the version directory that holds its core, with the model's description.
         provenance: what `convert` recorded.
         setup: how it is served now; `threads` is what one run takes on this machine.
     """
 
     home: Path
-    spec: ModelSpec
-    directory: Path
+    opened: OpenedVersion
     provenance: Mapping[str, Any]
     setup: Setup
 
@@ -72,12 +71,22 @@ class TunedEntry:
         versions = [path.parent for path in core.glob(f"*/{FILE_NAME}") if path.parent.name.isdigit()]
         if not versions:
             raise ToolError(f"{core} has no {FILE_NAME}: convert the model again")
-        directory = max(versions, key=lambda path: int(path.name))
-        spec = ModelSpec.read(directory)
+        opened = OpenedVersion.read(max(versions, key=lambda path: int(path.name)))
         provenance = _provenance(core / repository.PROVENANCE)
         instances, threads = counts_of(_config(core), cpus)
-        setup = Setup(layout, spec.core.engine, spec.core.precision, instances, threads)
-        return cls(folder, spec, directory, provenance, setup)
+        core_spec = opened.spec.core
+        setup = Setup(layout, core_spec.engine, core_spec.precision, instances, threads)
+        return cls(folder, opened, provenance, setup)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model."""
+        return self.opened.spec
+
+    @property
+    def directory(self) -> Path:
+        """The version directory."""
+        return self.opened.directory
 
     @property
     def core_files(self) -> list[Path]:
@@ -118,6 +127,9 @@ class TunedEntry:
             scratch: where copies of the core's files are made, which the entries then own.
             name: what clients call the model.
             cpus: how many CPUs there are; threads that share them out evenly are not written.
+
+        Raises:
+            NotOfOneConversion: the entry was converted again since it was read.
         """
         core = replace(self.spec.core, engine=setup.engine, precision=setup.precision)
         spec = replace(self.spec, name=name, core=core)
@@ -126,7 +138,8 @@ class TunedEntry:
             engine["why"] = "chosen by `maskserve tune`"
         record = {**self.provenance, "engine": engine, "layout": setup.layout}
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        copies = [_copied(path, scratch / name) for path in self.core_files]
+        with self.opened.unchanged():
+            copies = [_copied(path, scratch / name) for path in self.core_files]
         made = entries.build(spec, outputs, copies, layout=setup.layout, provenance=text)
         computing = contract.step_name(name, contract.CORE) if setup.layout == "ensemble" else name
         for entry in made:

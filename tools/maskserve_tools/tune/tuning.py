@@ -162,7 +162,8 @@ def _outputs(entry: TunedEntry, image: bytes, cpus: int) -> entries.Tensors:
     encoded[0] = image
     inputs: Inputs = {contract.IMAGE: encoded, contract.THRESHOLD: None, contract.CLASS_IDS: None}
     prepared = {**inputs, **Preprocess(entry.spec, OwnProcess(entry.spec.limits))(inputs)}
-    core = Core.on(entry.spec, load_engine(entry.spec.core, entry.directory, threads=cpus))
+    with entry.opened.unchanged():
+        core = Core.on(entry.spec, load_engine(entry.spec.core, entry.directory, threads=cpus))
     return entry.output_types(core, prepared)
 
 
