@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maskserve_tools.tune.load import Turn, p95, take_turn
+from maskserve_tools.tune.load import Turn, p95, rate_of, take_turn
 from maskserve_tools.tune.record import FILE, Record
 from maskserve_tools.tune.search import Search
 from maskserve_tools.tune.setups import Setup, choose, second_round, splits
@@ -204,6 +204,15 @@ def test_clients_share_the_images_out_and_each_asks_at_least_once() -> None:
     assert sorted(seen) == [b"a", b"b", b"c"]
     assert (len(turn.latencies), turn.cpu, turn.cpu_per_image) == (3, 3.0, 1.0)
     assert turn.rate > 0
+
+
+def test_a_rate_is_that_of_the_time_in_which_all_ask() -> None:
+    """A server with two places: answers come in twos, and at the end one place after the other is empty."""
+    twos = [1.0 + i // 2 for i in range(20)]
+    assert rate_of(0.0, twos, 10.0) == pytest.approx(2.0)
+    assert rate_of(0.0, [*twos, 11.0, 13.0], 10.0) == pytest.approx(2.0)
+    assert rate_of(0.0, [2.0, 2.0], 1.0) == 1.0  # too few for that
+    assert rate_of(0.0, [0.5] * 8, 1.0) == 16.0
 
 
 def test_the_95th_percentile() -> None:

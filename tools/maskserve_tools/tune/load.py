@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+_ENOUGH = 4  # answers, for a rate between them
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What a number of clients saw in one turn.
 
     Attributes:
-        rate: answers a second.
+        rate: answers a second, see `rate_of`.
         latencies: of each answer, in seconds.
         cpu: processor seconds of the server, in all.
         relative: the rate, as a share of the current setup's just before.
@@ -51,7 +53,7 @@ def take_turn(
     """
     numbers = itertools.count()
     before, began = cpu(), time.perf_counter()
-    end = began + seconds
+    end, done = began + seconds, list[float]()
 
     def work(_: int) -> list[float]:
         latencies: list[float] = []
@@ -59,13 +61,31 @@ def take_turn(
             image = images[next(numbers) % len(images)]
             start = time.perf_counter()
             ask(image)
-            latencies.append(time.perf_counter() - start)
+            ended = time.perf_counter()
+            done.append(ended)
+            latencies.append(ended - start)
         return latencies
 
     with ThreadPoolExecutor(clients) as pool:
         latencies = [value for values in pool.map(work, range(clients)) for value in values]
-    elapsed = time.perf_counter() - began
-    return Turn(len(latencies) / elapsed, tuple(latencies), cpu() - before)
+    return Turn(rate_of(began, sorted(done), end), tuple(latencies), cpu() - before)
+
+
+def rate_of(began: float, done: Sequence[float], end: float) -> float:
+    """Return the answers a second: the slope, in time, of those that came while all clients asked.
+
+    Before and after that some of the server is idle: in a short turn that would count as much as the work. A line
+    through all answers, because they may come in twos and fours.
+
+    Args:
+        began: when the first request was sent.
+        done: when the answers came, sorted; at least one.
+        end: when no further request was sent.
+    """
+    meanwhile = [moment for moment in done if moment <= end]
+    if len(meanwhile) < _ENOUGH or meanwhile[-1] <= meanwhile[0]:
+        return len(done) / (done[-1] - began)
+    return statistics.linear_regression(meanwhile, range(len(meanwhile))).slope
 
 
 def p95(latencies: Sequence[float]) -> float:
