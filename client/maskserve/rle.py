@@ -63,15 +63,33 @@ def format_counts(runs: Runs) -> bytes:
     """Return the compressed COCO counts of `runs`: the inverse of `parse_counts`."""
     values = runs.copy()
     values[3:] -= runs[1:-2]
-    text = bytearray()
-    for value in values.tolist():
-        rest, more = value, True
-        while more:
-            group = rest & 0x1F
-            rest >>= 5
-            more = rest != (-1 if group & 0x10 else 0)
-            text.append((group | 0x20 if more else group) + 48)
-    return bytes(text)
+    bits = values ^ (values >> 63)  # of a negative number, those that are not its sign
+    lengths, limit = np.ones(values.size, np.int64), 16
+    while (longer := bits >= limit).any():
+        lengths += longer
+        limit <<= 5
+    ends = np.cumsum(lengths)
+    text = np.empty(int(lengths.sum()), np.uint8)
+    for place in range(int(lengths.max(initial=0))):
+        some = np.flatnonzero(lengths > place)
+        more = (lengths[some] > place + 1) << 5
+        text[ends[some] - lengths[some] + place] = (values[some] >> 5 * place & 0x1F | more) + 48
+    return text.tobytes()
+
+
+def edges(counts: bytes) -> Runs:
+    """Return where the runs of compressed COCO `counts` end, background first.
+
+    Raises:
+        ValueError: see `parse_counts`.
+    """
+    return np.cumsum(parse_counts(counts))
+
+
+def area(ends: Runs) -> int:
+    """Return the pixels of the mask whose runs end there."""
+    inside = ends[1::2]
+    return int((inside - ends[: 2 * inside.size : 2]).sum())
 
 
 def intervals(runs: Runs) -> tuple[Runs, Runs]:

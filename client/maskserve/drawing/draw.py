@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
+from maskserve import rle as _rle
 from maskserve.drawing.colours import colours_of
 from maskserve.drawing.labels import draw_labels
 from maskserve.drawing.look import Look, look, unit
@@ -74,16 +75,18 @@ def check_size(pixels: NDArray[np.uint8], instances: Instances) -> None:
 def _draw(rgb: NDArray[np.uint8], instances: Instances, how: Look) -> Image.Image:
     colours = colours_of(instances, how)
     size = unit(rgb.shape[1], rgb.shape[0])
-    areas = [mask.area for mask in instances.masks]
+    ends = [_rle.edges(mask.counts) for mask in instances.masks]  # once: a mask may have thousands of runs
+    areas = [_rle.area(own) for own in ends]
     largest_first = sorted(range(len(areas)), key=lambda position: -areas[position])
     line, box_line = max(look()["outline"] * size, 1.0), max(round(look()["box"] * size), 1)
     if "masks" in how.show:
         for position in largest_first:
-            paint_mask(rgb, instances.masks[position], colours[position], opacity=how.opacity, line=line)
+            mask, colour = instances.masks[position], colours[position]
+            paint_mask(rgb, mask, ends[position], colour, opacity=how.opacity, line=line)
     for position in largest_first:
         if "boxes" in how.show or ("masks" in how.show and not areas[position]):  # else nothing of it would be seen
             paint_box(rgb, instances[position].box, colours[position], box_line)
     image = Image.fromarray(rgb)
     if "labels" in how.show:
-        draw_labels(image, instances, colours, size)
+        draw_labels(image, instances, colours, size, ends)
     return image

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from maskserve.drawing.placing import Plate
     from maskserve.instances import Instance, Instances
     from maskserve.paddlex.fonts import Run
+    from maskserve.rle import Runs
 
 _SMOOTH = 4  # times as large is a plate drawn whose corners become smooth
 _BASELINE = 0.365  # of the text's size below the middle of the plate: half the height of a capital letter
@@ -31,7 +32,9 @@ class _Text:
     size: tuple[int, int]
 
 
-def draw_labels(image: Image.Image, instances: Instances, colours: Sequence[Colour], unit: float) -> None:
+def draw_labels(
+    image: Image.Image, instances: Instances, colours: Sequence[Colour], unit: float, ends: Sequence[Runs]
+) -> None:
     """Write a label for each instance where there is a place for it, in place.
 
     Args:
@@ -39,9 +42,10 @@ def draw_labels(image: Image.Image, instances: Instances, colours: Sequence[Colo
         instances: in it.
         colours: of each.
         unit: pixels of one unit of the look.
+        ends: of each instance's mask, see `maskserve.rle.edges`.
     """
     texts = [_texts(instance, unit) for instance in instances]
-    plates = place_labels(instances, [[text.size for text in choices] for choices in texts])
+    plates = place_labels(instances, [[text.size for text in choices] for choices in texts], ends)
     canvas = ImageDraw.Draw(image)
     for plate in plates:
         _draw_leader(canvas, plate, texts[plate.position][plate.choice].size, colours[plate.position], unit)

@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
     from maskserve.instances import Instances
     from maskserve.masks import Mask
+    from maskserve.rle import Runs
 
     Cells = NDArray[np.bool_]
     Sums = NDArray[np.int64]
 
 _NOWHERE = np.iinfo(np.int64).max
+_FEW = 32  # pixels for each cell
 _WHOLE = 1 << 16  # an object, in the parts that it is counted in
 
 
@@ -48,30 +50,31 @@ class Plate:
     towards: tuple[int, int] | None
 
 
-def place_labels(instances: Instances, sizes: Sequence[Sequence[tuple[int, int]]]) -> list[Plate]:
+def place_labels(instances: Instances, sizes: Sequence[Sequence[tuple[int, int]]], ends: Sequence[Runs]) -> list[Plate]:
     """Find places for labels; the surest instance chooses first. One for which there is no place is left out.
 
     Args:
         instances: in an image.
         sizes: for each instance the widths and heights of its texts in pixels, the best text first.
+        ends: of each instance's mask, see `maskserve.rle.edges`.
     """
-    grid = _Grid(instances)
+    grid = _Grid(instances, ends)
     return [plate for position in by_score(instances) if (plate := grid.place(position, sizes[position]))]
 
 
 class _Grid:
     """The image in cells: whose each is, and which have a label."""
 
-    def __init__(self, instances: Instances) -> None:
+    def __init__(self, instances: Instances, ends: Sequence[Runs]) -> None:
         self.height, self.width = instances.image_size
         self.cell = max(-(-max(self.height, self.width) // look()["gridCells"]), 1)
         shape = -(-self.height // self.cell), -(-self.width // self.cell)
         self.owner = np.full(shape, -1, np.int32)
         self.boxes = [self._cells_of(box) for box in instances.boxes_xyxy.tolist()]
-        areas = [mask.area for mask in instances.masks]
+        areas = [_rle.area(own) for own in ends]
         for position in sorted(range(len(areas)), key=lambda position: -areas[position]):  # small ones are on top
             if areas[position]:
-                self._paint(position, instances.masks[position])
+                self._paint(position, instances.masks[position], ends[position])
         self.taken = np.zeros(shape, bool)
         self.seen = np.bincount(self.owner[self.owner >= 0], minlength=len(areas))
         self.hidden = np.zeros(len(areas), np.int64)  # cells of each object under labels
@@ -85,13 +88,16 @@ class _Grid:
         x1, y1 = -(-int(box[2]) // self.cell), -(-int(box[3]) // self.cell)
         return x0, y0, min(max(x1, x0 + 1), columns), min(max(y1, y0 + 1), rows)
 
-    def _paint(self, position: int, mask: Mask) -> None:
+    def _paint(self, position: int, mask: Mask, ends: Runs) -> None:
         left, top, width, height = mask.box
         x0, columns = self._centres(left, width, self.owner.shape[1], self.width)
         y0, rows = self._centres(top, height, self.owner.shape[0], self.height)
-        ends = np.cumsum(_rle.parse_counts(mask.counts))
         places = columns[None, :] * height + rows[:, None]
-        inside = (np.searchsorted(ends, places, side="right") & 1).astype(bool)
+        if _FEW * places.size > width * height:  # then all pixels cost less than to look for some
+            runs = np.diff(ends, prepend=0)
+            inside = np.repeat(np.arange(runs.size) & 1 == 1, runs).take(places)
+        else:
+            inside = (np.searchsorted(ends, places, side="right") & 1).astype(bool)
         self.owner[y0 : y0 + rows.size, x0 : x0 + columns.size][inside] = position
 
     def _centres(self, start: int, length: int, cells: int, side: int) -> tuple[int, Sums]:

@@ -16,6 +16,7 @@ from maskserve.drawing.draw import chosen_look, draw
 from maskserve.drawing.look import colour, look
 from maskserve.instances import Instances
 from maskserve.paddlex.generations import generation_named
+from maskserve.rle import edges
 
 HABITS = generation_named("3.0b2")
 PALETTE = [colour(code) for code in look()["palette"]]
@@ -85,7 +86,7 @@ def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch, band: int, line: flo
     for mask in (pixels, np.pad(pixels[10:40, 10:50], ((20, 20), (25, 25)))):
         (found,) = instances_of([mask], (mask.shape[0], mask.shape[1])).masks
         rgb = np.full((*mask.shape, 3), 100, np.uint8)
-        painting.paint_mask(rgb, found, PALETTE[3], opacity=0.38, line=line)
+        painting.paint_mask(rgb, found, edges(found.counts), PALETTE[3], opacity=0.38, line=line)
         assert np.abs(rgb - simple(mask, PALETTE[3], 0.38, line)).max() <= 1
 
 
@@ -102,4 +103,5 @@ def test_damaged_run_lengths_are_an_error() -> None:
     found = instances_of([filled((50, 50), 5, 5, 20, 20)], (50, 50))
     wrong = type(found.masks[0])(found.masks[0].counts, (5, 5, 15, 16), (50, 50))
     with pytest.raises(ValueError, match="run lengths"):
-        painting.paint_mask(np.zeros((50, 50, 3), np.uint8), wrong, PALETTE[0], opacity=1, line=1)
+        rgb = np.zeros((50, 50, 3), np.uint8)
+        painting.paint_mask(rgb, wrong, edges(wrong.counts), PALETTE[0], opacity=1, line=1)
