@@ -9,7 +9,6 @@ import numpy as np
 from maskserve.drawing.look import look
 from maskserve.drawing.placing import place_labels
 from maskserve.instances import Instances
-from maskserve.rle import edges
 from tests.client.drawing.scenes import blobs, filled, instances_of
 from tests.page import node
 
@@ -51,7 +50,7 @@ def test_labels_have_the_same_places() -> None:
     answer = ask({"scenes": [scene(found, sizes) for found, sizes in told], "colours": []})
     placed = 0
     for (found, sizes), theirs in zip(told, answer["places"], strict=True):
-        ours = place_labels(found, [sizes] * len(found), [edges(mask.counts) for mask in found.masks])
+        ours = place_labels(found, [sizes] * len(found))
         assert [(plate["index"], plate["choice"], plate["x"], plate["y"]) for plate in theirs] == [
             (plate.position, plate.choice, plate.x, plate.y) for plate in ours
         ]

@@ -113,14 +113,18 @@ def _draw_line(region: Pixels, away: NDArray[np.float32], colour: Colour, line: 
     plain = np.empty_like(region)
     cv2.rectangle(plain, (0, 0), (region.shape[1], region.shape[0]), colour, cv2.FILLED)
     cv2.copyTo(plain, full, region)
-    border = np.flatnonzero((away > line) & (away < line + 1))
+    # beyond the line, and less than a pixel: the bounds of `inRange` belong to what it finds
+    end, beyond = np.float32(line), np.float32(line + 1)
+    edge = cv2.inRange(away, float(np.nextafter(end, beyond)), float(np.nextafter(beyond, end)))
+    edge >>= 7  # 255 to 1
+    border = np.flatnonzero(edge.view(np.bool_))
     share = (line + 1 - away.reshape(-1).take(border))[:, None]
     pixels = region.reshape(-1, 3)
     before = pixels.take(border, axis=0).astype(np.float32)
     blended = np.array(colour, np.float32) - before
     blended *= share
     blended += before
-    pixels[border] = np.rint(blended, out=blended)
+    pixels[border] = np.rint(blended, out=blended).astype(np.uint8)
 
 
 def paint_box(rgb: Pixels, box: tuple[float, float, float, float], colour: Colour, width: int) -> None:

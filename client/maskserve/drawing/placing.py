@@ -50,15 +50,17 @@ class Plate:
     towards: tuple[int, int] | None
 
 
-def place_labels(instances: Instances, sizes: Sequence[Sequence[tuple[int, int]]], ends: Sequence[Runs]) -> list[Plate]:
+def place_labels(
+    instances: Instances, sizes: Sequence[Sequence[tuple[int, int]]], ends: Sequence[Runs] | None = None
+) -> list[Plate]:
     """Find places for labels; the surest instance chooses first. One for which there is no place is left out.
 
     Args:
         instances: in an image.
         sizes: for each instance the widths and heights of its texts in pixels, the best text first.
-        ends: of each instance's mask, see `maskserve.rle.edges`.
+        ends: of each instance's mask, see `maskserve.rle.edges`; they are computed where they are not known.
     """
-    grid = _Grid(instances, ends)
+    grid = _Grid(instances, [_rle.edges(mask.counts) for mask in instances.masks] if ends is None else ends)
     return [plate for position in by_score(instances) if (plate := grid.place(position, sizes[position]))]
 
 
@@ -213,8 +215,7 @@ class _Search:
 
     def _under(self, cells: Cells | Sums) -> Sums:
         """Return how many of the cells are under the plate, or the sum of their numbers, for each place."""
-        sums = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int64)
-        np.cumsum(np.cumsum(cells, axis=0), axis=1, out=sums[1:, 1:])
+        sums = _integral(cells)
         wide, high = self.wide, self.high
         under: Sums = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
         return under
@@ -229,3 +230,13 @@ class _Search:
         across[:, :-1] |= grown[:, 1:]
         touching: Cells = self._under(across) > 0
         return touching
+
+
+def _integral(cells: Cells | Sums) -> Sums:
+    """Return the sum of all cells above and to the left of each corner, int64 [rows + 1, columns + 1]."""
+    import cv2
+
+    # whole numbers below 2**53 are exact in double precision
+    counted = cells.view(np.uint8) if cells.dtype == np.bool_ else cells.astype(np.float64)
+    sums: Sums = cv2.integral(counted).astype(np.int64)
+    return sums
