@@ -46,6 +46,17 @@ def test_parsed_counts_are_the_runs(crop):
     runs = _rle.parse_counts(encode_crop(crop))
     assert np.array_equal(np.repeat(np.arange(runs.size) % 2, runs).reshape(crop.shape, order="F"), crop)
     assert _rle.format_counts(runs) == encode_crop(crop)
+    assert _rle.area(_rle.edges(encode_crop(crop))) == crop.sum()
+
+
+@given(st.lists(st.integers(0, 2**33), min_size=1, max_size=40))
+def test_counts_of_any_length_are_read_back(runs):
+    """Of each number of groups: pycocotools takes no run that no image has."""
+    assert _rle.parse_counts(_rle.format_counts(np.array(runs, np.int64))).tolist() == runs
+
+
+def test_no_runs_are_no_counts():
+    assert _rle.format_counts(np.empty(0, np.int64)) == b""
 
 
 @pytest.mark.parametrize(
