@@ -161,9 +161,9 @@ def test_masks_of_sums(way: None, data: st.DataObject, grid: Samples, size: Size
     threshold = data.draw(st.sampled_from([0.5, 0.5, 0.2, 0.0, 1.0, 0.999999]))
     enlarged: Size = (4 * first.shape[0], 4 * first.shape[1])
     places, crops = ([data.draw(windows(limits)) for _ in weights] for limits in (size, enlarged))
-    steps = (Steps(side, 4 * side, 4 * side, length) for side, length in zip(first.shape, size, strict=True))
+    rows, columns = (Steps(side, 4 * side, 4 * side, length) for side, length in zip(first.shape, size, strict=True))
     parts = [part_of(whole, own, crop) for own, crop in zip(weights, crops, strict=True)]
-    found = paint_twice(parts, *steps, places, threshold)
+    found = paint_twice(parts, rows, columns, places, threshold)
     values = [SumPart(whole, own, 0, 0, crop).samples() for own, crop in zip(weights, crops, strict=True)]
 
     def paint(i: int, window: Window) -> np.ndarray:
