@@ -26,7 +26,7 @@ from maskserve.paddlex.generations import GENERATIONS
 from maskserve.pipeline import Pipeline
 from maskserve.saving.drawn import is_drawn, saved_source
 from maskserve.saving.files import own_name, replacing
-from maskserve.saving.naming import choices, owner
+from maskserve.saving.naming import choices, image_suffix, owner
 from maskserve.text import one_line, printable
 
 
@@ -302,7 +302,7 @@ def test_the_last_name_is_one_images_alone(first, second, generation, kind):
 
 def plain_name(name, generation, kind):
     path = Path(name)
-    kept = path.suffix if path.suffix in (".jpg", ".png") else ".png"
+    kept = image_suffix(path)  # what Pillow writes: a random name may end in .WEBP
     return f"{path.stem}{GENERATIONS[generation].stem_suffix}{'.json' if kind == 'json' else kept}"
 
 
@@ -441,3 +441,11 @@ def test_addresses_are_no_files_on_this_machine(pipeline, tmp_path, monkeypatch)
         (result,) = pipeline.predict(f"{url}/a.png?{'x' * 300}")
         result.save_all(".")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.png", "site"]
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("a.jpg", ".jpg"), ("a.PNG", ".PNG"), ("_.WEBP", ".WEBP"), ("a.pdf", ".png"), ("a.txt", ".png"), ("a", ".png")],
+)
+def test_a_drawn_image_keeps_the_suffix_of_an_image(name, suffix):
+    assert image_suffix(Path(name)) == suffix
