@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from maskserve import contract
 from maskserve.errors import InvalidParameter, MaskserveError, ToolError
 from maskserve.paddlex.model_files import is_bundle
 from maskserve_local.devices import CPU, Place
 from maskserve_server.bundle import Bundle
-from maskserve_server.engine_table import ENGINES, SERVER_EXTRA, engine_called
+from maskserve_server.cpus import DOT_PRODUCTS, cpu_flags
+from maskserve_server.engine_table import ENGINES, INT8, SERVER_EXTRA, SEVEN_BITS, engine_called
 from maskserve_server.engines import Engine, load_engine
 from maskserve_server.one_conversion import PROVENANCE, NotOfOneConversion, OpenedVersion, check_entries
 from maskserve_server.spec import FILE_NAME, ModelSpec
 
+_log = logging.getLogger("maskserve")
 _INSTALL = 'pip install "maskserve[local]"'
 
 
@@ -58,6 +63,7 @@ def open_source(path: Path, place: Place = CPU) -> Source:
     if is_bundle(path):
         bundle = Bundle.open(path)
         spec = _placed(bundle.spec, place)
+        _warn_of_overflow(spec, bundle.provenance)
 
         def load_bundle(threads: int, streams: int = 1) -> Engine:
             return bundle.load(threads=threads, streams=streams, core=spec.core, device=place.device)
@@ -71,11 +77,33 @@ def open_source(path: Path, place: Place = CPU) -> Source:
     with opened.unchanged():
         if not (directory / spec.core.file).is_file():
             raise ToolError(f"{directory / spec.core.file} is missing: convert the model again")
+    _warn_of_overflow(spec, _record(directory.parent))
 
     def load_entry(threads: int, streams: int = 1) -> Engine:
         return load_engine(spec.core, directory, threads=threads, streams=streams, device=place.device)
 
     return Source(spec, _unchanged(opened, _explained(spec, load_entry)), place.device)
+
+
+def _record(entry: Path) -> Mapping[str, Any]:
+    """Return the record of the conversion; nothing where there is none that can be read."""
+    try:
+        record = json.loads((entry / PROVENANCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, Mapping) else {}
+
+
+def _warn_of_overflow(spec: ModelSpec, record: Mapping[str, Any]) -> None:
+    """Warn of 8-bit weights on a processor that overflows with them: nothing else would show it."""
+    flags, made = cpu_flags(), record.get("int8")
+    is_narrow = isinstance(made, Mapping) and made.get("weights") == SEVEN_BITS
+    if spec.core.precision == INT8 and flags and not DOT_PRODUCTS & flags and not is_narrow:
+        _log.warning(
+            "%s is in int8 with 8-bit weights, and this processor, which has no VNNI, overflows with them: boxes and "
+            "scores are less exact; convert it on this machine, or with --precision fp32",
+            spec.name,
+        )
 
 
 def _placed(spec: ModelSpec, place: Place) -> ModelSpec:

@@ -112,7 +112,7 @@ def quantise_model(model: onnx.ModelProto, images: Any, count: int, parameters: 
 
 
 def is_narrow() -> bool:
-    """Tell whether weights get 7 bits: with 8, this processor's sums of products would overflow, without a word."""
+    """Tell whether weights get 7 bits: where nothing says that the processor sums products of 8 bits without overflow."""
     return not DOT_PRODUCTS & cpu_flags()
 
 

@@ -41,9 +41,8 @@ class SumPart:
     def samples(self) -> Floats:
         """Return the samples, float32 [h, w]: the arithmetic of compiled/sums.c, in its order."""
         sums = np.zeros(self.planes.shape[1:], np.float32)
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # infinite sums are certain, and what is no number is outside
+        # infinite sums are certain, and what is no number is outside
+        with np.errstate(over="ignore", invalid="ignore"):
             for plane, weight in zip(self.planes, self.weights, strict=True):
                 sums += plane * weight
         return probability(sums)

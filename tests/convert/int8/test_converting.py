@@ -16,7 +16,7 @@ from tritonclient.grpc import model_config_pb2 as schema
 from maskserve import create_pipeline
 from maskserve.errors import ToolError
 from maskserve_convert import checked_choices, cores
-from maskserve_convert.int8 import quantising
+from maskserve_convert.int8 import process, quantising
 from maskserve_convert.int8.calibration import Calibration
 from maskserve_convert.int8.quantising import Agreement, Quantised
 from maskserve_convert.triton.targets import containers
@@ -121,6 +121,28 @@ def test_for_a_container(demo_model: Path, tmp_path: Path, quantised: Callable[[
     text = (tmp_path / "m.core" / "config.pbtxt").read_text(encoding="utf-8")
     assert text_format.Parse(text, schema.ModelConfig()).backend == "onnxruntime"
     assert ModelSpec.read(tmp_path / "m.preprocess" / "1").core.precision == "int8"
+
+
+@pytest.mark.parametrize(("flags", "narrow"), [({"avx2"}, True), (set(), True), ({"avx2", "avx_vnni"}, False)])
+def test_weights_are_narrow_where_sums_may_overflow(
+    flags: set[str], narrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "cpu_flags", lambda: frozenset(flags))
+    assert process.is_narrow() == narrow
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_the_record_and_the_report_say_how_wide_weights_are(
+    narrow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agreement = {"images": 1, "threshold": 0.5, "expected": 2, "again": 2, "new": 0, "score": 0.01}
+    result = json.dumps({"agreement": agreement, "quantised": 7, "tail": 9, "narrow": narrow})
+    monkeypatch.setattr(quantising, "run_module", lambda *_, **__: f"{quantising.RESULT_LINE}{result}\n")
+    lines, image = list[str](), tmp_path / "a.jpg"
+    image.write_bytes(b"image")
+    made = quantising.quantise(tmp_path, True, Calibration((image,), 0, 1), lines.append)
+    assert made.record()["weights"] == ("7 bits" if narrow else "8 bits")
+    assert any("weights have 7 bits" in line for line in lines) == narrow
 
 
 def test_the_containers_that_have_it() -> None:

@@ -103,7 +103,7 @@ def check_processor(entries: Sequence[ReadEntry], machine: Machine) -> Finding:
 def _without_dot_products(entry: ReadEntry) -> Finding:
     what = f"this processor multiplies no 8-bit integers, but {entry.name} is in int8"
     if entry.recorded("int8", "weights") == SEVEN_BITS:
-        why = "it is less than twice as fast as fp32 here, and may be no faster"
+        why = "without such instructions int8 brings little, and may be no faster than fp32"
         return warning(what, why, "`maskserve tune` measures it; or convert again with --precision fp32")
     why = "sums of its products overflow here, so that boxes and scores are less exact, and it may be no faster"
     return warning(what, why, "convert it on this machine, which leaves room for the sums, or with --precision fp32")

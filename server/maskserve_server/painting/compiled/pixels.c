@@ -203,7 +203,7 @@ static int is_crowded(const Work *work, const uint8_t *cells, int64_t from, int6
     return 100 * uncertain > CROWDED * rows * (to - from);
 }
 
-static void set(uint8_t *cells, const Strips *rows, const Strips *columns, int64_t from, int64_t to, int value) {
+static void mark(uint8_t *cells, const Strips *rows, const Strips *columns, int64_t from, int64_t to, int value) {
     for (int64_t y = 0; y < rows->count; y++) memset(cells + y * columns->count + from, value, (size_t)(to - from));
 }
 
@@ -211,8 +211,8 @@ static int64_t next(const Strips *columns, int64_t strip) {
     return strip + TILE < columns->count ? strip + TILE : columns->count;
 }
 
-/* Sum up the samples, and make probabilities of those that pixels near the outline depend on, and all of tiles. */
-static int make(Mask *mask, const float *sums, float **values, const uint8_t *cells, const Work *work) {
+/* Let the samples be probabilities of the sums: those that pixels near the outline depend on, and all of tiles. */
+static int read_probabilities(Mask *mask, const float *sums, float **values, const uint8_t *cells, const Work *work) {
     *values = malloc((size_t)(mask->height * mask->width) * sizeof(float));
     if (*values == NULL) return 0;
     probabilities_of(*values, sums, mask, cells, work->rows, work->columns);
@@ -220,8 +220,8 @@ static int make(Mask *mask, const float *sums, float **values, const uint8_t *ce
     return 1;
 }
 
-/* What of the mask is certain, and which tiles are `crowded`. */
-static uint8_t *look(Work *work, const Mask *mask, const float *sums, uint8_t *crowded) {
+/* Return what is certain of each cell, nothing in the tiles that are `crowded`; NULL where memory is short. */
+static uint8_t *certain_cells(Work *work, const Mask *mask, const float *sums, uint8_t *crowded) {
     Mask summed = *mask;
     double margin = ROUNDING;
     if (sums) summed.samples = sums, summed.stride = mask->width;
@@ -231,7 +231,7 @@ static uint8_t *look(Work *work, const Mask *mask, const float *sums, uint8_t *c
     uint8_t *cells = cells_of(&summed, work->rows, work->columns, sums ? mask->bounds : bounds, bounds);
     for (int64_t i = 0; i < work->columns->count && cells; i = next(work->columns, i)) {
         crowded[i / TILE] = (uint8_t)is_crowded(work, cells, i, next(work->columns, i));
-        if (crowded[i / TILE]) set(cells, work->rows, work->columns, i, next(work->columns, i), UNSURE);
+        if (crowded[i / TILE]) mark(cells, work->rows, work->columns, i, next(work->columns, i), UNSURE);
     }
     return cells;
 }
@@ -256,12 +256,12 @@ void paint(const Mask *given, Changes *changes) {
     changes->failed = (mask.planes && !sums) || !strips_of(&rows, &mask, 1) || !strips_of(&columns, &mask, 0);
     if (!changes->failed) {
         crowded = fresh(columns.count / TILE + 1, 1);
-        cells = crowded ? look(&work, &mask, sums, crowded) : NULL;
-        changes->failed = !cells || (sums && !make(&mask, sums, &values, cells, &work));
+        cells = crowded ? certain_cells(&work, &mask, sums, crowded) : NULL;
+        changes->failed = !cells || (sums && !read_probabilities(&mask, sums, &values, cells, &work));
     }
     if (!changes->failed) {
         for (int64_t i = 0; i < columns.count; i = next(&columns, i))
-            if (crowded[i / TILE]) set(cells, &rows, &columns, i, next(&columns, i), IN);  /* no stretches there */
+            if (crowded[i / TILE]) mark(cells, &rows, &columns, i, next(&columns, i), IN);  /* no stretches there */
         first = fresh(columns.count + 1, sizeof *first);
         some = first ? stretches_of(cells, &rows, &columns, first) : NULL;
         changes->failed = !some || !allocate(&work);

@@ -22,12 +22,12 @@ typedef struct {
     int64_t first, samples;         /* TWICE: what those are made of */
     int64_t pitch, rows;            /* `count`, and the most enlarged rows of a band, with some to spare */
     int64_t words;                  /* of a column */
-    float *lines;                   /* [LANES, pitch] */
-    float *turned;                  /* [pitch, LANES] */
-    float *crossed;                 /* [pitch, LANES] */
-    float *enlarged;                /* [rows, pitch] */
+    float *lines;                   /* [LANES, pitch], values along rows */
+    float *turned;                  /* [pitch, LANES], the same: what columns lie between */
+    float *crossed;                 /* [pitch, LANES], TWICE: enlarged samples, */
+    float *enlarged;                /* [rows, pitch], and those of all rows of a band */
     int32_t *near, *far;            /* TWICE: [count], where the samples of each enlarged one are in `turned` */
-    uint64_t *bits;                 /* [x1 - x0, words] */
+    uint64_t *bits;                 /* [x1 - x0, words], which pixels are in the mask */
 } Tile;
 
 static inline Four load(const float *from) { Four four; memcpy(&four, from, sizeof four); return four; }
