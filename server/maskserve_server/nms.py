@@ -43,7 +43,7 @@ def _survivors(hit: npt.NDArray[np.bool_]) -> Indices:
     gone = np.zeros(len(hit), np.bool_)
     for number, others in enumerate(hit):
         if not gone[number]:
-            others[: number + 1] = False  # neither itself nor a better one
+            others[number] = False  # itself; a better one would have removed this one
             gone |= others
     return np.flatnonzero(~gone)
 

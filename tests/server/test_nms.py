@@ -63,3 +63,31 @@ def test_survivors_are_those_of_multiclass_nms3(seed: int, keep_top_k: int, thre
     np.testing.assert_allclose(found.scores, wanted[:, 1])
     assert isinstance(found.boxes, np.ndarray)
     np.testing.assert_allclose(found.boxes, wanted[:, 2:], rtol=1e-6)
+
+
+def one_by_one(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> list[int]:
+    """The best one stays, and removes those that overlap it; then the best one of those that are left."""
+    left, kept = np.argsort(-scores, kind="stable").tolist(), []
+    while left:
+        best = left.pop(0)
+        kept.append(best)
+        left = [other for other in left if iou(boxes[best], boxes[other]) <= overlap]
+    return kept
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> np.float32:
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    shared = np.prod(np.maximum(high - low, 0), dtype=np.float32)
+    union = np.prod(one[2:] - one[:2], dtype=np.float32) + np.prod(other[2:] - other[:2], dtype=np.float32) - shared
+    return shared / union if union > 0 else np.float32(0)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.7])
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 64, 65, 200])
+def test_boxes_are_removed_by_those_alone_that_stay(count: int, overlap: float) -> None:
+    """Also where there are more than are looked at at once: a box that is removed removes none behind it."""
+    random = np.random.default_rng(count)
+    corners = random.integers(0, 60, (count, 2))
+    boxes = np.concatenate([corners, corners + random.integers(0, 40, (count, 2))], axis=1).astype(np.float32)
+    scores = np.round(random.random(count), 1).astype(np.float32)  # many are equal
+    assert suppress(boxes, scores, overlap, normalized=True).tolist() == one_by_one(boxes, scores, overlap)

@@ -189,6 +189,19 @@ def test_probabilities_are_those_of_the_formula(value: float) -> None:
     assert found.dtype == np.float32 and abs(float(found[0]) - exact) < 1e-7
 
 
+def test_what_is_certain_beside_noise_stays_so(way: None) -> None:
+    """Where noise has all pixels of a tile evaluated, those of its certain cells are evaluated, too."""
+    sums = np.full((1, 40, 32), 20, np.float32)
+    sums[:, :, :20] = np.random.default_rng(5).normal(size=(1, 40, 20))
+    sums[:, 20:, 26:] = -20
+    part = SumPart(sums, np.ones(1, np.float32), 0, 0, (0, 0, 128, 160))
+    found = paint_twice([part], Steps(40, 160, 160, 150), Steps(32, 128, 128, 120), [(0, 0, 120, 150)], 0.5)
+    how = (160, 128), part.crop, (160, 128)
+    mask = painters.paint_twice(part.samples(), *how, size=(150, 120), window=(0, 0, 120, 150), threshold=0.5)
+    assert mask[:60, 90:].all() and not mask[90:, 110:].any()
+    check(found, [(0, 0, 120, 150)], lambda i, window: mask)
+
+
 def test_what_is_no_number_is_outside(way: None) -> None:
     planes = np.full((1, 6, 6), np.nan, np.float32)
     steps = Steps(6, 24, 24, 30)

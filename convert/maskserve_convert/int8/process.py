@@ -112,7 +112,7 @@ def quantise_model(model: onnx.ModelProto, images: Any, count: int, parameters: 
 
 
 def is_narrow() -> bool:
-    """Tell whether weights get 7 bits: where nothing says that the processor sums products of 8 bits without overflow."""
+    """Tell whether weights get 7 bits: where the processor does not tell that it sums 8-bit products in 32 bits."""
     return not DOT_PRODUCTS & cpu_flags()
 
 

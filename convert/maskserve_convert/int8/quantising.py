@@ -131,8 +131,6 @@ def quantise(directory: Path, batched: bool, calibration: Calibration, report: C
     agreement = Agreement(**result["agreement"])
     made = Quantised(calibration, agreement, result["quantised"], result["tail"], result["narrow"])
     if made.narrow:
-        report(
-            "int8: weights have 7 bits, because sums of 8 overflow without VNNI, and this processor does not tell of any"
-        )
+        report("int8: weights have 7 bits: with 8, sums overflow on processors without VNNI, such as this one")
     report(f"int8: {made.agreement.words}")
     return made
