@@ -7,6 +7,7 @@ is an image like any other.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,6 +48,10 @@ _CODES = [
 class Metrics:
     """The figures of one model; where they cannot be kept, a line in the log says so and serving goes on.
 
+    Several threads may use it. One at a time talks to Triton: a `Metric` of Triton's Python backend gives Python's lock
+    away while it holds memory that the server shares, and two threads in one `Metric` free that memory twice, of which
+    the server dies (Triton 24.10 and later, `src/metric.cc`).
+
     Args:
         backend: the `triton_python_backend_utils` module.
         model: the name that clients use, the label of all figures.
@@ -58,6 +63,7 @@ class Metrics:
         self._kept: dict[tuple[str, str], Any] = {}
         self._families: dict[str, Any] = {}  # a figure does not keep its family alive
         self._broken = False
+        self._turn = threading.Lock()
         self._safely(self._create)
 
     def answered(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -115,7 +121,8 @@ class Metrics:
         if self._broken:
             return
         try:
-            action(*args)
+            with self._turn:
+                action(*args)
         except Exception as error:  # nobody's image is worth less than a figure about it
             self._broken = True
             self._backend.Logger.log_warn(f"{self._model} is served without figures of its own: {error}")

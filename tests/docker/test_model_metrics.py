@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from maskserve import create_pipeline
@@ -150,11 +153,55 @@ class WithoutMetrics:
 
 
 def test_where_no_figures_can_be_kept_serving_goes_on() -> None:
-    import numpy as np
-
     backend = WithoutMetrics()
     figures = Metrics(backend, "model")
     figures.answered({"MASKS": np.array([b"abc"], np.object_)})
     figures.failed("invalid_image")
     assert len(backend.Logger.lines) == 1
     assert "model" in backend.Logger.lines[0]
+
+
+class OneAtATime:
+    """A backend whose figures note when a thread comes in before another one has left.
+
+    Triton's own give Python's lock away meanwhile, and the server dies.
+    """
+
+    def __init__(self) -> None:
+        self.Logger = Log()
+        self.inside, self.met = 0, 0
+
+    def MetricFamily(self, **_: Any) -> Any:
+        return self
+
+    MetricFamily.HISTOGRAM = MetricFamily.GAUGE = MetricFamily.COUNTER = 0  # type: ignore[attr-defined]
+
+    def Metric(self, **_: Any) -> Any:
+        return self
+
+    def increment(self, _: float) -> None:
+        self.inside += 1
+        self.met += self.inside > 1
+        time.sleep(0.001)
+        self.inside -= 1
+
+    observe = set = increment
+
+
+def test_threads_that_count_wait_for_one_another() -> None:
+    backend = OneAtATime()
+    figures = Metrics(backend, "model")
+    masks = {"MASKS": np.array([b"abc"], np.object_)}
+    actions: list[Callable[[], None]] = [
+        lambda: figures.answered(masks),
+        lambda: figures.failed("invalid_image"),
+        lambda: figures.failed("a code that is new"),
+        lambda: figures.waited(0.1),
+        lambda: figures.queued(1),
+        figures.ran,
+    ]
+    with ThreadPoolExecutor(len(actions)) as pool:
+        for done in [pool.submit(action) for action in 5 * actions]:
+            done.result()
+    assert not backend.met
+    assert not backend.Logger.lines
