@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,16 +12,60 @@ from maskserve_server.painting.windows import Floats
 Indices = npt.NDArray[np.intp]
 
 _AT_ONCE = 32  # boxes, the best that are left: with more, more is computed of boxes that one of these removes
+_TOGETHER = 64  # boxes of several small classes: a call for each class takes longer than their boxes
 
 
-def suppress(boxes: Floats, scores: Floats, overlap: float, *, normalized: bool) -> Indices:
-    """Return the boxes that survive among those of one class.
+def suppress_by_class(
+    boxes: Floats, scores: Floats, classes: Indices, overlap: float, *, most: int, normalized: bool
+) -> Indices:
+    """Return the boxes that survive among those of their classes.
+
+    Args:
+        boxes: float32 [N, 4], x0, y0, x1, y1.
+        scores: float32 [N].
+        classes: [N].
+        overlap: see `suppress`.
+        most: how many of a class, the best ones, are looked at; -1 for all.
+        normalized: see `suppress`.
+
+    Returns:
+        Their indices: class by class, in each by falling score.
+    """
+    order = np.lexsort((-scores, classes))
+    counts = np.unique(classes, return_counts=True)[1]
+    if most > -1:
+        rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        order, counts = order[rank < most], np.minimum(counts, most)
+    kept = [order[:0]]
+    for some in _batches(counts.tolist()):
+        own = order[some]
+        left = suppress(boxes[own], scores[own], overlap, normalized=normalized, classes=classes[own])
+        kept.append(own[np.sort(left)])
+    return np.concatenate(kept)
+
+
+def _batches(counts: list[int]) -> Iterator[slice]:
+    """Yield slices of whole classes that have these numbers of boxes, one after another: small ones together."""
+    start = stop = 0
+    for count in counts:
+        if stop > start and stop + count - start > _TOGETHER:
+            yield slice(start, stop)
+            start = stop
+        stop += count
+    yield slice(start, stop)
+
+
+def suppress(
+    boxes: Floats, scores: Floats, overlap: float, *, normalized: bool, classes: Indices | None = None
+) -> Indices:
+    """Return the boxes that survive.
 
     Args:
         boxes: float32 [N, 4], x0, y0, x1, y1.
         scores: float32 [N].
         overlap: a box goes when its intersection over union with a better one is larger.
         normalized: whether a side is x1 - x0 (else x1 - x0 + 1).
+        classes: [N]; a box goes for one of its own class alone. None where all are of one.
 
     Returns:
         Their indices, by falling score.
@@ -31,6 +77,8 @@ def suppress(boxes: Floats, scores: Floats, overlap: float, *, normalized: bool)
     while order.size:
         best = slice(0, _AT_ONCE)
         hit = _overlaps(corners[:, best], areas[best], corners, areas, normalized=normalized) > overlap
+        if classes is not None:
+            hit &= classes[order[best], None] == classes[order]
         own = _survivors(hit[:, best])
         kept.append(order[own])
         left = np.flatnonzero(~hit[own, _AT_ONCE:].any(axis=0)) + _AT_ONCE

@@ -10,7 +10,7 @@ from tests.examples import examples
 
 from maskserve_server.families.base import Selection
 from maskserve_server.families.pp_yoloe_seg import PPYOLOESeg
-from maskserve_server.nms import suppress
+from maskserve_server.nms import suppress, suppress_by_class
 
 
 def test_the_better_one_of_two_that_overlap_is_kept() -> None:
@@ -91,3 +91,22 @@ def test_boxes_are_removed_by_those_alone_that_stay(count: int, overlap: float) 
     boxes = np.concatenate([corners, corners + random.integers(0, 40, (count, 2))], axis=1).astype(np.float32)
     scores = np.round(random.random(count), 1).astype(np.float32)  # many are equal
     assert suppress(boxes, scores, overlap, normalized=True).tolist() == one_by_one(boxes, scores, overlap)
+
+
+@settings(deadline=None, max_examples=examples(40))
+@given(data=st.data(), most=st.sampled_from([-1, 0, 1, 7, 1000]), overlap=st.sampled_from([0.0, 0.3, 0.7]))
+def test_classes_have_nothing_to_do_with_one_another(data: st.DataObject, most: int, overlap: float) -> None:
+    """Also where small ones are looked at together: few and many boxes, equal scores, classes in any order."""
+    sizes = data.draw(st.lists(st.sampled_from([0, 1, 2, 5, 30, 70, 90]), max_size=8))
+    random = np.random.default_rng(sum(sizes))
+    classes = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    corners = random.integers(0, 40, (len(classes), 2))
+    boxes = np.concatenate([corners, corners + random.integers(1, 40, corners.shape)], axis=1).astype(np.float32)
+    scores = (random.integers(1, 40, len(classes)) / 40).astype(np.float32)
+    wanted = []
+    for number in range(len(sizes)):
+        own = np.flatnonzero(classes == number)
+        if most > -1:
+            own = own[np.argsort(-scores[own], kind="stable")[:most]]
+        wanted += own[one_by_one(boxes[own], scores[own], overlap)].tolist()
+    assert suppress_by_class(boxes, scores, classes, overlap, most=most, normalized=True).tolist() == wanted

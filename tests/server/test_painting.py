@@ -157,7 +157,8 @@ def test_masks_of_sums(way: None, data: st.DataObject, grid: Samples, size: Size
     with np.errstate(over="ignore"):
         first = np.asarray(grid[0][0], np.float32) * np.float32(strength)
     whole = np.stack([first, *random.normal(size=(planes - 1, *first.shape)).astype(np.float32)])
-    weights = random.normal(size=(3, planes)).astype(np.float32)
+    count = data.draw(st.sampled_from([1, 3, 3, 3, 35]))  # 35: more than are summed at once
+    weights = random.normal(size=(count, planes)).astype(np.float32)
     threshold = data.draw(st.sampled_from([0.5, 0.5, 0.2, 0.0, 1.0, 0.999999]))
     enlarged: Size = (4 * first.shape[0], 4 * first.shape[1])
     places, crops = ([data.draw(windows(limits)) for _ in weights] for limits in (size, enlarged))

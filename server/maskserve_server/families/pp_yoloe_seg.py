@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from maskserve_server.families.base import PREPARED_SIZE, Detections, Outputs, Runs, Selection, Size
-from maskserve_server.nms import Indices, suppress
+from maskserve_server.nms import Indices, suppress_by_class
 from maskserve_server.painting.groups import Steps
 from maskserve_server.painting.sums import SumPart
 from maskserve_server.painting.twice import Part, paint_twice
@@ -88,15 +88,16 @@ class PPYOLOESeg:
         classes, anchors = np.divmod(np.flatnonzero(scores > floor.threshold), scores.shape[1])
         wanted = floor.keeps(scores[classes, anchors], classes) & (classes != self.background_label)
         classes, anchors = classes[wanted], anchors[wanted]
-        kept = [self._of_class(boxes, scores[c], anchors[classes == c]) for c in np.unique(classes)]
-        labels = np.repeat(np.unique(classes), [len(k) for k in kept])
-        survivors = np.concatenate([*kept, np.empty(0, np.intp)]).astype(np.intp)
-        return self._best(labels, survivors, scores[labels, survivors])
-
-    def _of_class(self, boxes: Floats, scores: Floats, anchors: Indices) -> Indices:
-        if self.nms_top_k > -1:
-            anchors = anchors[np.argsort(-scores[anchors], kind="stable")[: self.nms_top_k]]
-        return anchors[suppress(boxes[anchors], scores[anchors], self.nms_threshold, normalized=self.normalized)]
+        kept = suppress_by_class(
+            boxes[anchors],
+            scores[classes, anchors],
+            classes,
+            self.nms_threshold,
+            most=self.nms_top_k,
+            normalized=self.normalized,
+        )
+        classes, anchors = classes[kept], anchors[kept]
+        return self._best(classes, anchors, scores[classes, anchors])
 
     def _best(self, labels: Indices, anchors: Indices, scores: Floats) -> tuple[Indices, Indices]:
         if -1 < self.keep_top_k < len(anchors):

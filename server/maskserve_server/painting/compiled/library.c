@@ -33,6 +33,9 @@ static int paste(Line *line, int64_t start, int64_t count, float low, float high
     return 1;
 }
 
+/* Compute the sums that masks with planes are made of, before they are painted. Returns 0 where memory is short. */
+EXPORT int maskserve_sum(Mask *masks, int64_t count) { return sums_of(masks, count); }
+
 /* Compute a mask's run lengths, background first, column by column of its window. Returns 0 where memory is short. */
 EXPORT int maskserve_paint(Mask *mask) {
     int64_t width = mask->window[2] - mask->window[0], height = mask->window[3] - mask->window[1];
@@ -56,7 +59,10 @@ EXPORT int maskserve_paint(Mask *mask) {
     return mask->runs != NULL;
 }
 
-EXPORT void maskserve_release(Mask *mask) { free(mask->runs); mask->runs = NULL; }
+EXPORT void maskserve_release(Mask *mask) {
+    free(mask->runs), free(mask->sums);
+    mask->runs = NULL, mask->sums = NULL;
+}
 
 /* Write COCO's compressed counts of run lengths; `text` has room for 8 characters a run. Returns their number. */
 EXPORT int64_t maskserve_encode(const int64_t *runs, int64_t count, char *text) {

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ONCE, TWICE, PASTED = range(3)
 SWITCH = "MASKSERVE_COMPILED_PAINTING"
+_NO_MEMORY = "there is no memory left to compute a mask in"
 _ROOM = 8  # characters of a run in COCO's string: seven are enough for any image
 
 
@@ -42,6 +43,7 @@ class CMask(ctypes.Structure):
         ("planes", ctypes.c_int64),
         ("plane", ctypes.c_int64),
         ("bounds", ctypes.c_float * 2),
+        ("sums", ctypes.c_void_p),
         ("runs", ctypes.c_void_p),
         ("count", ctypes.c_int64),
     )
@@ -60,6 +62,8 @@ class Library:
         self._library.maskserve_digest.restype = ctypes.c_uint32
         if self._library.maskserve_digest() != build.digest():
             raise OSError(f"{path} was made of other sources; compile it anew: python -m {build.__name__}")
+        self._sum = self._library.maskserve_sum
+        self._sum.argtypes, self._sum.restype = [ctypes.c_void_p, ctypes.c_int64], ctypes.c_int
         self._paint = self._library.maskserve_paint
         self._paint.argtypes, self._paint.restype = [ctypes.c_void_p], ctypes.c_int
         self._release = self._library.maskserve_release
@@ -74,12 +78,26 @@ class Library:
             MemoryError: there is not enough.
         """
         address = ctypes.addressof(mask)
-        if not self._paint(address):
-            raise MemoryError("there is no memory left to compute a mask in")
         try:
+            if not self._paint(address):
+                raise MemoryError(_NO_MEMORY)
             return np.frombuffer(ctypes.string_at(mask.runs, 8 * mask.count), np.int64)
         finally:
             self._release(address)
+
+    def runs_of_sums(self, masks: ctypes.Array[CMask]) -> list[Integers]:
+        """Return the run lengths of masks with planes, see `runs`; the planes are parts of the same ones.
+
+        Raises:
+            MemoryError: there is not enough.
+        """
+        try:
+            if not self._sum(ctypes.addressof(masks), len(masks)):
+                raise MemoryError(_NO_MEMORY)
+            return [self.runs(mask) for mask in masks]
+        finally:
+            for mask in masks:
+                self._release(ctypes.addressof(mask))
 
     def encode(self, runs: Integers) -> bytes:
         """Return COCO's compressed counts of run lengths."""

@@ -33,6 +33,7 @@ typedef struct {
     const float *weights;                 /* TWICE: [planes], where samples are probabilities of sums of planes */
     int64_t planes, plane;                /* how many planes `samples` has, 0 for plain samples; from one to the next */
     float bounds[2];                      /* of the sums: below the first, above the second they are certain */
+    float *sums;                          /* [height, width], of the planes, see sums.c; `release` takes them back */
     int64_t *runs, count;                 /* the answer; `release` takes `runs` back */
 } Mask;
 
@@ -76,7 +77,7 @@ uint8_t *cells_of(const Mask *mask, const Strips *rows, const Strips *columns, c
 Stretch *stretches_of(const uint8_t *cells, const Strips *rows, const Strips *columns, int64_t *first);
 
 /* sums.c: samples that are probabilities of weighted sums */
-float *sums_of(const Mask *mask);
+int sums_of(Mask *masks, int64_t count);
 void probabilities_of(float *values, const float *sums, const Mask *mask, const uint8_t *cells, const Strips *rows,
                       const Strips *columns);
 

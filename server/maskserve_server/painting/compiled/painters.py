@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from maskserve_server.painting.groups import Groups
     from maskserve_server.painting.twice import Part
 
+_AT_ONCE = 32  # masks: each has its sums meanwhile
+
 
 def once(
     library: Library,
@@ -65,23 +67,32 @@ def twice(
     threshold: float,
 ) -> list[Integers]:
     """Return the run lengths of samples that are resized twice; see `twice.paint_twice`."""
-    mask = CMask(kind=TWICE, threshold=threshold)
-    mask.rows, mask.columns = line(rows.pieces.pixels), line(columns.pieces.pixels)
-    mask.first_rows, mask.first_columns = line(rows.enlarged), line(columns.enlarged)
-    mask.bounds[:] = bounds(threshold)
+    any_mask = CMask(kind=TWICE, threshold=threshold)
+    any_mask.rows, any_mask.columns = line(rows.pieces.pixels), line(columns.pieces.pixels)
+    any_mask.first_rows, any_mask.first_columns = line(rows.enlarged), line(columns.enlarged)
+    any_mask.bounds[:] = bounds(threshold)
     runs = []
-    for part, window in zip(parts, windows, strict=True):
-        if isinstance(part, SumPart):
-            samples = part.planes
-            mask.planes, mask.plane = len(samples), samples.strides[0] // samples.itemsize
-            mask.weights = part.weights.ctypes.data
-        else:
-            samples, mask.planes = _rows(part.samples), 0
-        mask.samples, (mask.height, mask.width) = samples.ctypes.data, samples.shape[-2:]
-        mask.stride = samples.strides[-2] // samples.itemsize
-        mask.top, mask.left, mask.crop[:], mask.window[:] = part.top, part.left, part.crop, window
-        runs.append(library.runs(mask))
+    for start in range(0, len(windows), _AT_ONCE):
+        some = parts[start : start + _AT_ONCE]
+        masks = (CMask * len(some))(*[any_mask] * len(some))
+        alive = [_fill(*each) for each in zip(masks, some, windows[start:], strict=False)]
+        runs += library.runs_of_sums(masks)
+        del alive
     return runs
+
+
+def _fill(mask: CMask, part: Part | SumPart, window: Window) -> Floats:
+    """Let a mask have these samples; return them, which must be alive as long."""
+    if isinstance(part, SumPart):
+        samples = part.planes
+        mask.planes, mask.plane = len(samples), samples.strides[0] // samples.itemsize
+        mask.weights = part.weights.ctypes.data
+    else:
+        samples = _rows(part.samples)
+    mask.samples, (mask.height, mask.width) = samples.ctypes.data, samples.shape[-2:]
+    mask.stride = samples.strides[-2] // samples.itemsize
+    mask.top, mask.left, mask.crop[:], mask.window[:] = part.top, part.left, part.crop, window
+    return samples
 
 
 def _rows(samples: Floats) -> Floats:

@@ -251,9 +251,9 @@ void paint(const Mask *given, Changes *changes) {
     Strips rows = {0}, columns = {0};
     Work work = {.mask = &mask, .rows = &rows, .columns = &columns, .threshold = (float)mask.threshold};
     uint8_t *cells = NULL, *crowded = NULL;
-    float *sums = mask.planes ? sums_of(&mask) : NULL, *values = NULL;
+    float *sums = mask.sums, *values = NULL;
     Stretch *some = NULL;
-    changes->failed = (mask.planes && !sums) || !strips_of(&rows, &mask, 1) || !strips_of(&columns, &mask, 0);
+    changes->failed = !strips_of(&rows, &mask, 1) || !strips_of(&columns, &mask, 0);
     if (!changes->failed) {
         crowded = fresh(columns.count / TILE + 1, 1);
         cells = crowded ? certain_cells(&work, &mask, sums, crowded) : NULL;
@@ -273,7 +273,7 @@ void paint(const Mask *given, Changes *changes) {
         for (int64_t strip = i; strip < end && !crowded[i / TILE] && !changes->failed; strip++)
             strip_of(&work, changes, cells, strip, some + first[strip], first[strip + 1] - first[strip]);
     }
-    free(rows.start), free(rows.cut), free(columns.start), free(columns.cut), free(sums), free(values);
+    free(rows.start), free(rows.cut), free(columns.start), free(columns.cut), free(values);
     free(cells), free(some), free(first), free(crowded);
     free(work.sides), free(work.inside), free(work.enlarged), free(work.along), free(work.near), free(work.far);
 }

@@ -3,7 +3,7 @@
 
 #include "mask.h"
 
-enum { AT_ONCE = 4, ROWS = 8 };     /* planes that are added in one go; rows whose sums stay in the fastest cache */
+enum { AT_ONCE = 4, ROWS = 8 };     /* planes that are added in one go; rows of the planes that stay in the cache */
 
 static void add(float *restrict sums, const float *a, const float *b, const float *c, const float *d,
                 const float weight[AT_ONCE], int64_t count) {
@@ -15,23 +15,35 @@ static void add_one(float *restrict sums, const float *plane, float weight, int6
     for (int64_t i = 0; i < count; i++) sums[i] += weight * plane[i];
 }
 
-/* Return the sums, [height, width]; NULL where memory is short. */
-float *sums_of(const Mask *mask) {
-    int64_t width = mask->width;
-    float *sums = fresh(mask->height * width, sizeof *sums);
-    for (int64_t from = 0; from < mask->height && sums; from += ROWS) {
-        int64_t to = from + ROWS < mask->height ? from + ROWS : mask->height, k = 0;
-        for (; k + AT_ONCE <= mask->planes; k += AT_ONCE) {
-            for (int64_t y = from; y < to; y++) {
-                const float *a = mask->samples + k * mask->plane + y * mask->stride, *b = a + mask->plane;
-                add(sums + y * width, a, b, b + mask->plane, b + 2 * mask->plane, mask->weights + k, width);
-            }
+/* Add the planes to the sums of the rows from `from` to `to`. */
+static void add_planes(Mask *mask, int64_t from, int64_t to) {
+    int64_t width = mask->width, k = 0;
+    for (; k + AT_ONCE <= mask->planes; k += AT_ONCE) {
+        for (int64_t y = from; y < to; y++) {
+            const float *a = mask->samples + k * mask->plane + y * mask->stride, *b = a + mask->plane;
+            add(mask->sums + y * width, a, b, b + mask->plane, b + 2 * mask->plane, mask->weights + k, width);
         }
-        for (; k < mask->planes; k++)
-            for (int64_t y = from; y < to; y++)
-                add_one(sums + y * width, mask->samples + k * mask->plane + y * mask->stride, mask->weights[k], width);
     }
-    return sums;
+    for (; k < mask->planes; k++)
+        for (int64_t y = from; y < to; y++)
+            add_one(mask->sums + y * width, mask->samples + k * mask->plane + y * mask->stride, mask->weights[k], width);
+}
+
+/* Compute the sums of masks whose planes are parts of the same ones, some rows at a time: what a mask reads of them is
+   in the cache for the next one. Returns 0 where memory is short. */
+int sums_of(Mask *masks, int64_t count) {
+    int64_t first = 0, last = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t bottom = masks[i].top + masks[i].height;
+        first = i && first < masks[i].top ? first : masks[i].top, last = i && last > bottom ? last : bottom;
+        masks[i].sums = masks[i].planes ? fresh(masks[i].height * masks[i].width, sizeof(float)) : NULL;
+        if (masks[i].planes && masks[i].sums == NULL) return 0;
+    }
+    for (int64_t row = first; row < last; row += ROWS)
+        for (int64_t i = 0; i < count; i++)
+            add_planes(masks + i, clamp(row - masks[i].top, masks[i].height),
+                       clamp(row + ROWS - masks[i].top, masks[i].height));
+    return 1;
 }
 
 static inline float from_bits(uint32_t bits) { float value; memcpy(&value, &bits, sizeof value); return value; }
