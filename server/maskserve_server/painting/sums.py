@@ -25,7 +25,8 @@ class SumPart:
     """The samples that one mask depends on: 1 / (1 + exp(-sum of weighted planes)).
 
     Attributes:
-        planes: float32 [K, h, w], with rows that have no gaps.
+        planes: float32 [K, h, w], with rows that have no gaps. Those of all masks of an image are parts of one array,
+            which is read together.
         weights: float32 [K], without gaps.
         left: the first sample's column in the grid of all samples.
         top: its row.

@@ -3,47 +3,79 @@
 
 #include "mask.h"
 
-enum { AT_ONCE = 4, ROWS = 8 };     /* planes that are added in one go; rows of the planes that stay in the cache */
+enum { LANES = 4, VECTORS = 8 };    /* numbers of a vector; vectors whose sums stay in registers */
 
-static void add(float *restrict sums, const float *a, const float *b, const float *c, const float *d,
-                const float weight[AT_ONCE], int64_t count) {
-    for (int64_t i = 0; i < count; i++)
-        sums[i] = (((sums[i] + weight[0] * a[i]) + weight[1] * b[i]) + weight[2] * c[i]) + weight[3] * d[i];
-}
+typedef float Four __attribute__((vector_size(16)));
 
-static void add_one(float *restrict sums, const float *plane, float weight, int64_t count) {
-    for (int64_t i = 0; i < count; i++) sums[i] += weight * plane[i];
-}
-
-/* Add the planes to the sums of the rows from `from` to `to`. */
-static void add_planes(Mask *mask, int64_t from, int64_t to) {
-    int64_t width = mask->width, k = 0;
-    for (; k + AT_ONCE <= mask->planes; k += AT_ONCE) {
-        for (int64_t y = from; y < to; y++) {
-            const float *a = mask->samples + k * mask->plane + y * mask->stride, *b = a + mask->plane;
-            add(mask->sums + y * width, a, b, b + mask->plane, b + 2 * mask->plane, mask->weights + k, width);
+/* The sums of a row: `planes` are `pitch` apart. */
+static void sum_row(float *restrict sums, const float *planes, int64_t pitch, const float *weights, int64_t count,
+                    int64_t width) {
+    int64_t x = 0;
+    for (; x + LANES * VECTORS <= width; x += LANES * VECTORS) {
+        Four total[VECTORS] = {{0}}, four;
+        for (int64_t k = 0; k < count; k++) {
+            const float *from = planes + k * pitch + x, weight = weights[k];
+            for (int i = 0; i < VECTORS; i++) memcpy(&four, from + LANES * i, sizeof four), total[i] += weight * four;
         }
+        memcpy(sums + x, total, sizeof total);
     }
-    for (; k < mask->planes; k++)
-        for (int64_t y = from; y < to; y++)
-            add_one(mask->sums + y * width, mask->samples + k * mask->plane + y * mask->stride, mask->weights[k], width);
+    for (; x + LANES <= width; x += LANES) {
+        Four total = {0}, four;
+        for (int64_t k = 0; k < count; k++) memcpy(&four, planes + k * pitch + x, sizeof four), total += weights[k] * four;
+        memcpy(sums + x, &total, sizeof total);
+    }
+    for (; x < width; x++) {
+        float total = 0;
+        for (int64_t k = 0; k < count; k++) total += weights[k] * planes[k * pitch + x];
+        sums[x] = total;
+    }
 }
 
-/* Compute the sums of masks whose planes are parts of the same ones, some rows at a time: what a mask reads of them is
-   in the cache for the next one. Returns 0 where memory is short. */
-int sums_of(Mask *masks, int64_t count) {
-    int64_t first = 0, last = 0;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t bottom = masks[i].top + masks[i].height;
-        first = i && first < masks[i].top ? first : masks[i].top, last = i && last > bottom ? last : bottom;
-        masks[i].sums = masks[i].planes ? fresh(masks[i].height * masks[i].width, sizeof(float)) : NULL;
-        if (masks[i].planes && masks[i].sums == NULL) return 0;
+/* The part of the planes that masks read. */
+typedef struct {
+    int64_t top, bottom, left, right;
+    const Mask *any;                /* one of the masks; NULL where none has planes */
+} Part;
+
+static Part part_of(const Mask *masks, int64_t count) {
+    Part part = {.any = NULL};
+    for (const Mask *mask = masks; mask < masks + count; mask++) {
+        if (!mask->planes) continue;
+        int64_t bottom = mask->top + mask->height, right = mask->left + mask->width;
+        if (part.any == NULL) part = (Part){mask->top, bottom, mask->left, right, mask};
+        part.top = mask->top < part.top ? mask->top : part.top, part.bottom = bottom > part.bottom ? bottom : part.bottom;
+        part.left = mask->left < part.left ? mask->left : part.left, part.right = right > part.right ? right : part.right;
     }
-    for (int64_t row = first; row < last; row += ROWS)
-        for (int64_t i = 0; i < count; i++)
-            add_planes(masks + i, clamp(row - masks[i].top, masks[i].height),
-                       clamp(row + ROWS - masks[i].top, masks[i].height));
-    return 1;
+    return part;
+}
+
+/* Put row `y` of all planes together, `pitch` apart. */
+static void put_together(float *row, const Part *part, int64_t y, int64_t pitch) {
+    const Mask *any = part->any;
+    const float *from = any->samples + (y - any->top) * any->stride + part->left - any->left;
+    for (int64_t k = 0; k < any->planes; k++) memcpy(row + k * pitch, from + k * any->plane, (size_t)pitch * sizeof *row);
+}
+
+/* Compute the sums of masks whose planes are parts of the same ones. A row of all planes is put together first: apart,
+   as many planes as the cache has ways fall into the same place of it. Returns 0 where memory is short. */
+int sums_of(Mask *masks, int64_t count) {
+    Part part = part_of(masks, count);
+    int64_t pitch = part.right - part.left;
+    float *row = fresh(part.any ? part.any->planes * pitch : 0, sizeof *row);
+    int failed = row == NULL;
+    for (int64_t i = 0; i < count; i++) {
+        masks[i].sums = masks[i].planes ? fresh(masks[i].height * masks[i].width, sizeof(float)) : NULL;
+        failed |= masks[i].planes && masks[i].sums == NULL;
+    }
+    for (int64_t y = part.top; y < part.bottom && !failed; y++) {
+        put_together(row, &part, y, pitch);
+        for (const Mask *mask = masks; mask < masks + count; mask++)
+            if (mask->planes && y >= mask->top && y < mask->top + mask->height)
+                sum_row(mask->sums + (y - mask->top) * mask->width, row + mask->left - part.left, pitch, mask->weights,
+                        mask->planes, mask->width);
+    }
+    free(row);
+    return !failed;
 }
 
 static inline float from_bits(uint32_t bits) { float value; memcpy(&value, &bits, sizeof value); return value; }
