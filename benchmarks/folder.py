@@ -65,7 +65,7 @@ class _Row:
 
     def __init__(self, way: str, entry: Path, photos: Path) -> None:
         command = [sys.executable, "-m", "benchmarks.folder", "--row", way, str(entry), "--photos", str(photos)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
         self._answer()
 
     def turn(self) -> tuple[float, int]:
