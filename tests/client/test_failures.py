@@ -69,6 +69,18 @@ def test_a_failure_says_which_page_it_is(pipeline, transport, tmp_path, form):
     assert outcomes[1].error.message == (f"{path}, page 1: no memory" if form == "path" else "no memory")
 
 
+def test_a_failure_knows_its_page(pipeline, tmp_path, transport):
+    pages = [Image.new("RGB", (8, 6), value) for value in ("white", "black")]
+    pages[0].save(tmp_path / "two.tif", save_all=True, append_images=pages[1:])
+
+    def respond(_):
+        raise InvalidImage("no")
+
+    transport.respond = respond
+    failures = list(pipeline.predict([str(tmp_path / "two.tif"), str(tmp_path / "gone.jpg")], on_error="return"))
+    assert [(type(each), each.page_index) for each in failures] == [(Failure, 0), (Failure, 1), (Failure, None)]
+
+
 def test_a_path_is_not_named_twice(pipeline):
     (failure,) = pipeline.predict("nowhere.jpg", on_error="return")
     assert failure.error.message == "no such file or directory: 'nowhere.jpg'"
