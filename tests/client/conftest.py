@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -57,6 +57,11 @@ def values(results: Iterable[Any]) -> list[int]:
     return [round(float(result.scores[0]) * 255) for result in results]
 
 
+def png(value: int) -> bytes:
+    """A PNG file of one value."""
+    return cv2.imencode(".png", np.full((6, 8, 3), value, np.uint8))[1].tobytes()
+
+
 class FakeTransport:
     """Finds in every image one "car" as large as the image, whose score tells the first pixel's blue."""
 
@@ -99,6 +104,25 @@ class FakeTransport:
 @pytest.fixture
 def transport() -> FakeTransport:
     return FakeTransport()
+
+
+@pytest.fixture
+def late(transport: FakeTransport) -> Callable[..., Any]:
+    """The server answers nothing before the whole source was taken: whatever is read late is read too late."""
+    find, all_taken = transport.find, threading.Event()
+
+    def respond(request: ImageRequest) -> list[Tensor]:
+        assert all_taken.wait(20)
+        return find(request)
+
+    transport.respond = respond
+
+    def then(source: Iterable[Any]) -> Iterator[Any]:
+        yield from source
+        all_taken.set()
+
+    then.release = all_taken.set  # type: ignore[attr-defined]
+    return then
 
 
 @pytest.fixture
