@@ -3,7 +3,7 @@
 They are large, and some of them need numpy 2: install them into an environment of their own, and run this file there::
 
     python -m venv readers && readers/bin/pip install ".[readers]"
-    readers/bin/python -m pytest tests/client/test_{readers,annotation_readers,exports}.py
+    readers/bin/python -m pytest tests/client/test_{readers,annotation_readers}.py tests/client/exports
 
 The test of a program that is missing is skipped.
 """

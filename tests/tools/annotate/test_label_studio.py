@@ -14,7 +14,7 @@ from maskserve.errors import InvalidParameter, ServerUnavailable
 from maskserve_tools.annotate.label_config import read_label_config
 from maskserve_tools.annotate.label_studio import Backend, Fetcher, Options
 from maskserve_tools.annotate.label_studio_app import create_app
-from tests.client.test_label_studio_export import painted, unpacked
+from tests.client.exports.test_label_studio import painted, unpacked
 from tests.tools.annotate.conftest import LABELS, SIZE, KnownPipeline, known_masks
 
 BRUSH = """<View><Image name="photo" value="$url"/>
