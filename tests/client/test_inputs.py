@@ -1,6 +1,6 @@
-import http.server
+"""Arrays, files, folders, Pillow's images and pages: each kind of input is the same images with the same pixels."""
+
 import io
-import threading
 from pathlib import Path
 
 import cv2
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from maskserve.errors import ImageTooLarge, InputError, InvalidImage, UnsupportedFormat
+from maskserve.errors import InputError, InvalidImage, UnsupportedFormat
 from maskserve.inputs.image import as_bgr, encode_bmp, smaller
 from maskserve.inputs.sources import images
 from maskserve.inputs.tiff import count_pages
@@ -185,76 +185,6 @@ def test_what_does_not_become_smaller_is_sent_as_it_is():
     noise = RNG.integers(0, 256, (50, 60, 3), np.uint8)
     for content in (encode_bmp(noise), png(), b"BM nonsense", b""):
         assert smaller(content) == content
-
-
-class Site(http.server.BaseHTTPRequestHandler):
-    visits = 0
-
-    def do_GET(self):
-        Site.visits += 1
-        if self.path == "/moved":
-            self.reply(302, b"", Location="/photo.png")
-        elif self.path == "/escape":
-            self.reply(302, b"", Location="file:///etc/hostname")
-        elif self.path.startswith("/photo.png"):
-            self.reply(200, png())
-        else:
-            self.reply(404, b"no")
-
-    def reply(self, status, body, **headers):
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def site():
-    Site.visits = 0
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_a_url_is_fetched_once_when_its_turn_comes(site):
-    (input_image,) = images(f"{site}/photo.png?size=5")
-    assert Site.visits == 0
-    assert input_image.encoded() == png()
-    assert np.array_equal(input_image.bgr(), BGR)
-    assert input_image.input_path == f"{site}/photo.png?size=5"
-    assert Site.visits == 1
-
-
-def test_a_redirection_is_followed(site):
-    (input_image,) = images(f"{site}/moved")
-    assert input_image.encoded() == png()
-
-
-@pytest.mark.parametrize(("path", "message"), [("/nothing", "404"), ("/escape", "cannot be fetched")])
-def test_a_url_without_a_picture(site, path, message):
-    (input_image,) = images(site + path)
-    with pytest.raises(InputError, match=message):
-        input_image.encoded()
-
-
-def test_a_url_where_nobody_answers():
-    (input_image,) = images("http://127.0.0.1:9/a.png")
-    with pytest.raises(InputError, match=r"cannot be fetched.*refused"):
-        input_image.encoded()
-
-
-def test_a_download_has_a_limit(site, monkeypatch):
-    monkeypatch.setattr("maskserve.inputs.download._MAX_BYTES", 10)
-    (input_image,) = images(f"{site}/photo.png")
-    with pytest.raises(ImageTooLarge, match="larger than"):
-        input_image.encoded()
 
 
 def test_tiff_pages(tmp_path):
