@@ -31,7 +31,7 @@ _FUNCTIONS: dict[str, list[tuple[Any, str]]] = {
     "passes": [(cores, "rewrite")],
     "save": [(cores, "save")],
     "check": [(cores, "check_core")],
-    "write": [(conversion, "_provenance"), (conversion, "sha256"), (conversion, "_finish")],
+    "write": [(conversion, "provenance_of"), (conversion, "sha256"), (conversion, "_finish")],
 }
 
 

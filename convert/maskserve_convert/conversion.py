@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
 
-from maskserve import contract
 from maskserve.errors import ToolError
 from maskserve.paddlex.model_files import wrong_name
 from maskserve.temporary import owned_folder, remove_stale
@@ -26,6 +21,7 @@ from maskserve_convert.onnx_export.writing import MODEL, check_onnx_folder, writ
 from maskserve_convert.paddle.folder import PaddleFolder, sha256
 from maskserve_convert.paddle.program import Program
 from maskserve_convert.paddle.reading import read_program
+from maskserve_convert.provenance import provenance_of
 from maskserve_convert.recognised import RecognisedModel
 from maskserve_convert.triton import entries, repository
 from maskserve_convert.triton.repository import check_place
@@ -33,7 +29,7 @@ from maskserve_convert.triton.sizing import Wanted, core_of, write
 from maskserve_convert.triton.targets import Container
 from maskserve_convert.writable import check_writable
 from maskserve_server.bundle import write_bundle
-from maskserve_server.engine_table import AUTO, EMBEDDED, FP32, ONNXRUNTIME, PADDLE, engine_called
+from maskserve_server.engine_table import AUTO, EMBEDDED, FP32, ONNXRUNTIME, PADDLE
 from maskserve_server.spec import FULL
 
 
@@ -209,7 +205,7 @@ def _program(folder: PaddleFolder, scratch: Path) -> Program:
 def _write(recognised: RecognisedModel, core: Core, target: Path, layout: str, report: Report) -> Conversion:
     spec = recognised.spec(core.engine, core.precision, core.seconds_per_image)
     digests = {"core": {"sha256": {file.name: sha256(file) for file in core.files}}}
-    provenance = _provenance(recognised, core, layout, digests)
+    provenance = provenance_of(recognised, core, layout, digests)
     built = entries.build(spec, recognised.outputs, core.files, layout=layout, provenance=provenance)
     return _finish(recognised, core, built, target, report)
 
@@ -217,7 +213,7 @@ def _write(recognised: RecognisedModel, core: Core, target: Path, layout: str, r
 def _write_onnx(recognised: RecognisedModel, core: Core, folder: Path, report: Report) -> Conversion:
     digests = {"core": {"sha256": {MODEL: sha256(core.files[0])}}}
     spec = recognised.spec(core.engine, core.precision, core.seconds_per_image)
-    provenance = _provenance(recognised, core, "onnx", digests)
+    provenance = provenance_of(recognised, core, "onnx", digests)
     write_onnx_folder(folder, spec, core.files[0], recognised.outputs, provenance)
     report(f"wrote {folder}")
     return Conversion(recognised.name, (), recognised.points.family, core.engine, core.reason, onnx=folder)
@@ -225,7 +221,7 @@ def _write_onnx(recognised: RecognisedModel, core: Core, folder: Path, report: R
 
 def _write_bundle(recognised: RecognisedModel, core: Core, path: Path, report: Report) -> Conversion:
     digests = {"core": {"sha256": {file.name: sha256(file) for file in core.files}}}
-    provenance = _provenance(recognised, core, "single", digests)
+    provenance = provenance_of(recognised, core, "single", digests)
     files = {file.name: file for file in core.files}
     size = write_bundle(path, recognised.spec(core.engine, core.precision, core.seconds_per_image), files, provenance)
     report(f"wrote {path} ({size / 1e6:.1f} MB)")
@@ -244,7 +240,7 @@ def _write_for(
     container, core, spec, made = make_for_container(containers, recognised, scratch, report)
     report(f"batches: {made.batching}")
     for_container = {"target": container.target, "batches": made.batching}
-    provenance = _provenance(recognised, core, "ensemble", for_container)
+    provenance = provenance_of(recognised, core, "ensemble", for_container)
     built = entries.build_around(
         spec, recognised.outputs, made.with_provenance(provenance), provenance=provenance, instances=made.instances
     )
@@ -265,45 +261,3 @@ def _finish(
     report(f"wrote {', '.join(path.name for path in written)} into {target}")
     family = recognised.points.family
     return Conversion(recognised.name, tuple(written), family, core.engine, core.reason, core.warnings)
-
-
-def _provenance(recognised: RecognisedModel, core: Core, layout: str, more: Mapping[str, Any] | None = None) -> str:
-    """Return where an entry came from, without times or machine names: converting again gives the same bytes."""
-    folder, points = recognised.folder, recognised.points
-    packages = ["maskserve", PADDLE.package, "paddle2onnx", engine_called(core.engine).package]
-    packages += ["nncf"] if core.quantised is not None else []
-    record: Mapping[str, Any] = {
-        "source": {"model_name": folder.model_name, "sha256": folder.digests()},
-        "contract": contract.VERSION,
-        "family": points.family,
-        "classes": recognised.classes,
-        "labels": _labels(folder),
-        "cut": {
-            "where": points.where,
-            "outputs": {name: list(tensor.dims) for name, tensor in recognised.outputs.items()},
-        },
-        "engine": {"name": core.engine, "precision": core.precision, "why": core.reason},
-        "passes": [report.as_json() for report in core.passes],
-        **({} if core.quantised is None else {"int8": core.quantised.record()}),
-        "layout": layout,
-        **({} if recognised.decode == FULL else {"decode": recognised.decode}),
-        "versions": {package: found for package in dict.fromkeys(packages) if (found := _version(package))},
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        **(more or {}),
-    }
-    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-
-
-def _labels(folder: PaddleFolder) -> Mapping[str, Any]:
-    file = folder.labels_file
-    return {
-        "count": len(folder.labels),
-        **({} if file == folder.settings else {"file": file.name, "sha256": sha256(file)}),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
