@@ -2,9 +2,9 @@
 
     python -m benchmarks.served_overhead PADDLE_DIR ... [--photo FILE] [--seconds S] [--turns N]
 
-The bare core, the stages in a loop, the layouts "single" and "ensemble" and the REST service take turns in one run, so
-that a busy machine disturbs all alike. *Of the bare core* is the rate at the best number of callers, as a share of the
-bare core's at its own best, the median of the turns.
+The bare core, the stages in a loop, the layouts "single" (also with an instance for each CPU) and "ensemble" and the
+REST service take turns in one run, so that a busy machine disturbs all alike. *Of the bare core* is the rate at the
+best number of callers, as a share of the bare core's at its own best, the median of the turns.
 """
 
 from __future__ import annotations
@@ -14,8 +14,23 @@ import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.ways import BARE, ENSEMBLE, SINGLE, STAGES, Found, Served, bare_core, best_ratio, in_turns, rate, stages
+from benchmarks.ways import (
+    BARE,
+    BARE_PER_CPU,
+    ENSEMBLE,
+    PER_CPU,
+    SINGLE,
+    STAGES,
+    Found,
+    Served,
+    bare_core,
+    best_ratio,
+    in_turns,
+    rate,
+    stages,
+)
 
+from maskserve_local.cpus import thread_count
 from maskserve_tools import convert
 from maskserve_tools.tune.load import p95
 from maskserve_tools.tune.tuning import cpu_name
@@ -50,7 +65,8 @@ def verdict(found: Found, callers: list[int]) -> str:
         layout = f"the layouts answer equally many images; {quicker} is quicker for a lone caller"
     else:
         layout = f"{SINGLE if single > ensemble else ENSEMBLE} answers more images a second"
-    met = "met" if max(single, ensemble) >= _GOAL else "not met"
+    most = max(single, ensemble, best_ratio(found, PER_CPU, BARE, callers) if (PER_CPU, 1) in found else 0)
+    met = "met" if most >= _GOAL else "not met"
     latencies = [x for turn in found[SINGLE, 1] for x in turn.latencies]
     calm = "met" if p95(latencies) <= _CALM * statistics.median(latencies) else "not met"
     return f"{layout}. At least 97 % of the bare core: {met}. p95 of a lone caller within 1.3 of the median: {calm}."
@@ -62,8 +78,13 @@ def measure(folder: Path, images: list[bytes], *, callers: list[int], seconds: f
         repository = Path(scratch) / "models"
         single = convert(folder, repository=repository, name="single", layout="single").name
         ensemble = convert(folder, repository=repository, name="ensemble", layout="ensemble").name
-        with Served(repository, single, ensemble, with_rest=True) as served:
-            asks = {BARE: bare_core(repository / single, images[0]), STAGES: stages(repository / single), **served}
+        entry, cpus = repository / single, thread_count()
+        with Served(repository, single, ensemble, single, with_rest=True) as served:
+            cores = {
+                BARE: bare_core(entry, images[0]),
+                BARE_PER_CPU: bare_core(entry, images[0], threads=1, streams=cpus),
+            }
+            asks = {**cores, STAGES: stages(entry), **served}
             return in_turns(asks, images, callers=callers, seconds=seconds, turns=turns)
 
 

@@ -25,11 +25,13 @@ from maskserve_tools.embedded.rest_service import GatewayProcess
 from maskserve_tools.tune.load import Turn, take_turn
 
 Ask = Callable[[bytes], object]
-BARE, STAGES, IN_PROCESS, SINGLE, ENSEMBLE, REST = (
+BARE, BARE_PER_CPU, STAGES, IN_PROCESS, SINGLE, PER_CPU, ENSEMBLE, REST = (
     "bare core",
+    "bare core, a run on each CPU",
     "stages in a loop",
     "in the process",
     "embedded, single",
+    "embedded, single, an instance for each CPU",
     "embedded, ensemble",
     "REST, single",
 )
@@ -110,14 +112,21 @@ class Served:
         repository: where the entries are.
         single: the name of the model with the layout "single".
         ensemble: likewise; None leaves it out.
+        per_cpu: the name of a model with the layout "single" that has an instance for each CPU.
         with_rest: whether the REST service runs, too.
     """
 
     def __init__(
-        self, repository: Path, single: str | None = None, ensemble: str | None = None, *, with_rest: bool = False
+        self,
+        repository: Path,
+        single: str | None = None,
+        ensemble: str | None = None,
+        per_cpu: str | None = None,
+        *,
+        with_rest: bool = False,
     ) -> None:
         self._repository, self._with_rest = repository, with_rest
-        self._names = {SINGLE: single, ENSEMBLE: ensemble}
+        self._names = {SINGLE: single, PER_CPU: per_cpu, ENSEMBLE: ensemble}
         self._stack = ExitStack()
 
     def __enter__(self) -> dict[str, Ask]:
@@ -125,7 +134,10 @@ class Served:
         for way, name in self._names.items():
             if name is None:
                 continue
-            server = self._stack.enter_context(serve(self._repository, models=[name], ready_timeout=600))
+            instances = thread_count() if way == PER_CPU else None
+            server = self._stack.enter_context(
+                serve(self._repository, models=[name], ready_timeout=600, instances=instances)
+            )
             pipeline = self._stack.enter_context(create_pipeline(name, url=server.grpc_url, timeout=600))
             asks[way] = pipeline.segment
             if self._with_rest and way == SINGLE:
