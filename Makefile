@@ -8,10 +8,14 @@ READY := $(VENV)/.ready
 
 # What a test is marked with that `make quick` leaves out: see tests/markers.py.
 QUICK := not server and not browser and not paddle and not ray and not shared and not slow
+# What needs a machine of its own.
+ALONE := server or browser or ray or shared
 # Two workers for each core: the tests wait for half of their time. Threads of BLAS, one for each core in every worker,
 # would wait for one another and take the cores meanwhile.
 # The plugin of schemathesis takes every worker two seconds to load; its tests are none of the quick ones.
 WORKERS := $(shell $(PYTHON) -c "import os; print(2 * os.cpu_count())")
+# One for each core of what converts and imports Paddle, which takes a core and up to a gigabyte.
+CONVERTERS := $(shell $(PYTHON) -c "import os; print(min(os.cpu_count(), 4))")
 SIDE_BY_SIDE := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "$(QUICK)" -p no:schemathesis
 # All extras at once: installed one by one they may change each other's packages.
 EXTRAS := embedded,convert,gateway,batch,pdf,heic,otel,dev,docs
@@ -36,10 +40,10 @@ quick: $(READY)  ## run the tests that need no server, no browser and no Paddle
 	$(BIN)/ruff format --check .
 	$(SIDE_BY_SIDE) --hypothesis-profile=quick
 
-# The quick tests run side by side. What starts servers, browsers and converters runs one after another: a machine
-# that does too much at once makes them wait in vain.
+# What starts servers and browsers runs one after another: a machine that does too much at once makes them wait in vain.
 test: check coverage  ## run the checks and all the tests
-	$(BIN)/python -m pytest -m "not ($(QUICK))"
+	$(BIN)/python -m pytest -q -n $(CONVERTERS) -m "not ($(QUICK)) and not ($(ALONE))"
+	$(BIN)/python -m pytest -m "$(ALONE)"
 
 check: $(READY)  ## run the checks only: style, types, the directions of imports, the page's types
 	$(BIN)/ruff check .
