@@ -85,8 +85,8 @@ class Library:
         finally:
             self._release(address)
 
-    def runs_of_sums(self, masks: ctypes.Array[CMask]) -> list[Integers]:
-        """Return the run lengths of masks with planes, see `runs`; the planes are parts of the same ones.
+    def runs_of_each(self, masks: ctypes.Array[CMask]) -> list[Integers]:
+        """Return the run lengths of an image's masks, see `runs`; where they have planes, these are summed first.
 
         Raises:
             MemoryError: there is not enough.

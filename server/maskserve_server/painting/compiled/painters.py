@@ -73,11 +73,11 @@ def twice(
     any_mask.bounds[:] = bounds(threshold)
     runs = []
     for start in range(0, len(windows), _AT_ONCE):
-        some = parts[start : start + _AT_ONCE]
+        some, places = parts[start : start + _AT_ONCE], windows[start : start + _AT_ONCE]
         masks = (CMask * len(some))(*[any_mask] * len(some))
-        alive = [_fill(*each) for each in zip(masks, some, windows[start:], strict=False)]
-        runs += library.runs_of_sums(masks)
-        del alive
+        samples = [_fill(*each) for each in zip(masks, some, places, strict=True)]
+        runs += library.runs_of_each(masks)
+        del samples  # they had to be alive until now
     return runs
 
 
