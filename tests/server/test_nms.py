@@ -71,7 +71,7 @@ def one_by_one(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> list[in
     while left:
         best = left.pop(0)
         kept.append(best)
-        left = [other for other in left if iou(boxes[best], boxes[other]) <= overlap]
+        left = [other for other in left if iou(boxes[best], boxes[other]) <= np.float32(overlap)]
     return kept
 
 
