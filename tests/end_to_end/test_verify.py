@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,3 +61,11 @@ def test_no_photos_are_an_error(demo_model: Path, tmp_path: Path, capsys: pytest
     command = ["verify", DEMO, "--source", str(demo_model), "--photos", str(tmp_path), "--url", "http://localhost:1"]
     assert cli.main(command) == 1
     assert "no images" in capsys.readouterr().err
+
+
+def test_paddle_s_wish_for_a_compiler_s_cache_is_not_shown(demo_model: Path) -> None:
+    """Paddle warns when it is imported; who verifies a model compiles nothing with it."""
+    pytest.importorskip("paddle", reason="the reference is Paddle", exc_type=ImportError)
+    program = f"from maskserve_tools.verify.reference import open_reference; open_reference({str(demo_model)!r})"
+    done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", program], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()

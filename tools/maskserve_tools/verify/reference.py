@@ -5,6 +5,7 @@ The reference that conversions are compared with. It is slow and needs much memo
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +48,9 @@ class Reference:
     """
 
     def __init__(self, folder: PaddleFolder, *, threads: int = 2) -> None:
-        from paddle import inference
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there is no ccache
+            from paddle import inference
 
         config = inference.Config(str(folder.program), str(folder.weights))
         config.disable_gpu()
