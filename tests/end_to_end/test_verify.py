@@ -66,6 +66,7 @@ def test_no_photos_are_an_error(demo_model: Path, tmp_path: Path, capsys: pytest
 def test_paddle_s_wish_for_a_compiler_s_cache_is_not_shown(demo_model: Path) -> None:
     """Paddle warns when it is imported; who verifies a model compiles nothing with it."""
     pytest.importorskip("paddle", reason="the reference is Paddle", exc_type=ImportError)
-    program = f"from maskserve_tools.verify.reference import open_reference; open_reference({str(demo_model)!r})"
-    done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", program], capture_output=True, check=False)
+    program = "import sys, pathlib, maskserve_tools.verify.reference as r; r.open_reference(pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-W", "error::UserWarning", "-c", program, str(demo_model)]
+    done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
