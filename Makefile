@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 # What a test is marked with that `make quick` leaves out: see tests/markers.py.
 QUICK := not server and not browser and not paddle and not ray and not shared and not slow
 # What needs a machine of its own.
-ALONE := server or browser or ray or shared
+ALONE := server or browser or ray
 # Two workers for each core: the tests wait for half of their time. Threads of BLAS, one for each core in every worker,
 # would wait for one another and take the cores meanwhile.
 # The plugin of schemathesis takes every worker two seconds to load; its tests are none of the quick ones.
