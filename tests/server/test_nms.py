@@ -94,7 +94,7 @@ def test_boxes_are_removed_by_those_alone_that_stay(count: int, overlap: float) 
 
 
 @settings(deadline=None, max_examples=examples(40))
-@given(data=st.data(), most=st.sampled_from([-1, 0, 1, 7, 1000]), overlap=st.sampled_from([0.0, 0.3, 0.7]))
+@given(data=st.data(), most=st.sampled_from([-1, 0, 1, 7, 40, 1000]), overlap=st.sampled_from([0.0, 0.3, 0.7]))
 def test_classes_have_nothing_to_do_with_one_another(data: st.DataObject, most: int, overlap: float) -> None:
     """Also where small ones are looked at together: few and many boxes, equal scores, classes in any order."""
     sizes = data.draw(st.lists(st.sampled_from([0, 1, 2, 5, 30, 70, 90]), max_size=8))
@@ -110,3 +110,15 @@ def test_classes_have_nothing_to_do_with_one_another(data: st.DataObject, most: 
             own = own[np.argsort(-scores[own], kind="stable")[:most]]
         wanted += own[one_by_one(boxes[own], scores[own], overlap)].tolist()
     assert suppress_by_class(boxes, scores, classes, overlap, most=most, normalized=True).tolist() == wanted
+
+
+def test_a_class_that_was_cut_short_is_looked_at_whole() -> None:
+    """The best 40 of the first class leave room for others in its batch, which must not end inside of one."""
+    random = np.random.default_rng(3)
+    classes = np.repeat(np.arange(4), [90, 30, 70, 70])
+    corners = random.integers(0, 9, (len(classes), 2))
+    boxes = np.concatenate([corners, corners + 30], axis=1).astype(np.float32)
+    scores = random.permutation(len(classes)).astype(np.float32)
+    kept = suppress_by_class(boxes, scores, classes, 0.1, most=40, normalized=True)
+    assert classes[kept].tolist() == [0, 1, 2, 3]
+    assert scores[kept].tolist() == [scores[classes == number].max() for number in range(4)]
