@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from maskserve.drawing.outline import blend, draw_line
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -83,48 +85,13 @@ def _paint_band(
     if x1 <= x0:
         return
     region = np.ascontiguousarray(rgb[y0:y1, x0:x1])
-    _fill(region, inside[window], colour, opacity)
-    if line > 0:
-        away = np.ascontiguousarray(cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)[window])
-        _draw_line(region, away, colour, line)
-    rgb[y0:y1, x0:x1] = region
-
-
-def _fill(region: Pixels, inside: Pixels, colour: Colour, opacity: float) -> None:
-    """Blend a colour into the pixels of a mask, by a table: there are only 256 values to blend."""
-    import cv2
-
-    if not opacity:
-        return
-    values = np.arange(256, dtype=np.float64)[:, None] * (1 - opacity) + opacity * np.array(colour)
-    table = np.rint(values).astype(np.uint8)[None]
-    blended = cv2.LUT(region, table)
-    cv2.copyTo(blended, np.ascontiguousarray(inside), region)  # numpy's copyto takes twenty times as long
-
-
-def _draw_line(region: Pixels, away: NDArray[np.float32], colour: Colour, line: float) -> None:
-    """Blend a colour into the pixels outside a mask that are at most `line` and a part of a pixel away from it.
-
-    Both arrays are without gaps.
-    """
-    import cv2
-
-    full = cv2.inRange(away, float(np.finfo(np.float32).tiny), line)  # 0 is inside the mask
     plain = np.empty_like(region)
     cv2.rectangle(plain, (0, 0), (region.shape[1], region.shape[0]), colour, cv2.FILLED)
-    cv2.copyTo(plain, full, region)
-    # beyond the line, and less than a pixel: the bounds of `inRange` belong to what it finds
-    end, beyond = np.float32(line), np.float32(line + 1)
-    edge = cv2.inRange(away, float(np.nextafter(end, beyond)), float(np.nextafter(beyond, end)))
-    edge >>= 7  # 255 to 1
-    border = np.flatnonzero(edge.view(np.bool_))
-    share = (line + 1 - away.reshape(-1).take(border))[:, None]
-    pixels = region.reshape(-1, 3)
-    before = pixels.take(border, axis=0).astype(np.float32)
-    blended = np.array(colour, np.float32) - before
-    blended *= share
-    blended += before
-    pixels[border] = np.rint(blended, out=blended).astype(np.uint8)
+    if opacity:
+        cv2.copyTo(blend(region, plain, opacity), np.ascontiguousarray(inside[window]), region)
+    if line > 0:
+        draw_line(region, inside, window, plain, line)
+    rgb[y0:y1, x0:x1] = region
 
 
 def paint_box(rgb: Pixels, box: tuple[float, float, float, float], colour: Colour, width: int) -> None:
