@@ -50,8 +50,7 @@ def decode_crop(counts: bytes, height: int, width: int) -> NDArray[np.uint8]:
         ValueError: the counts are malformed, or are of a mask with another number of pixels.
     """
     runs = _checked_runs(counts, height, width)
-    values = (np.arange(runs.size) & 1).astype(np.uint8)
-    return np.repeat(values, runs).reshape((height, width), order="F")
+    return _rle.inside(np.cumsum(runs)).reshape((height, width), order="F")
 
 
 def check_counts(counts: bytes, height: int, width: int) -> None:

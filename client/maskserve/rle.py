@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _GROUPS = 7  # five bits each: a number of at most 2**34, far beyond any image
 _LONGEST = 1 << 34  # of a run: where differences add up to more, a sum of runs may overflow
 
+_SHORT = 16  # pixels of a run, on average
+_WORD = 64
+_SHIFTS = [np.uint64(1 << step) for step in range(6)]  # they sum up the bits below each bit of a word
+
 
 def parse_counts(counts: bytes) -> Runs:
     """Return the run lengths that compressed COCO `counts` stand for.
@@ -84,6 +88,27 @@ def edges(counts: bytes) -> Runs:
         ValueError: see `parse_counts`.
     """
     return np.cumsum(parse_counts(counts))
+
+
+def inside(ends: Runs) -> NDArray[np.uint8]:
+    """Return 1 for each pixel of the mask whose runs end there, and 0 for the others, column by column."""
+    runs = np.diff(ends, prepend=0)
+    if _SHORT * runs.size > runs.sum() and runs[1:].all():
+        return _inside_of_short_runs(ends)
+    return np.repeat((np.arange(runs.size) & 1).astype(np.uint8), runs)
+
+
+def _inside_of_short_runs(ends: Runs) -> NDArray[np.uint8]:
+    """Return what `inside` does, 64 pixels at a time: `repeat` takes a step for each run. No end stands there twice."""
+    total = int(ends[-1])
+    flips = np.zeros(-(-total // _WORD) * _WORD, np.bool_)
+    flips[ends[:-1]] = True
+    words = np.packbits(flips, bitorder="little").view(np.dtype("<u8"))
+    for shift in _SHIFTS:
+        words ^= words << shift
+    ends_inside = np.bitwise_xor.accumulate(words >> np.uint64(_WORD - 1))  # whether a word's last pixel is
+    words[1:] ^= np.negative(ends_inside[:-1])
+    return np.unpackbits(words.view(np.uint8), count=total, bitorder="little")
 
 
 def area(ends: Runs) -> int:

@@ -55,6 +55,18 @@ def test_counts_of_any_length_are_read_back(runs):
     assert _rle.parse_counts(_rle.format_counts(np.array(runs, np.int64))).tolist() == runs
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3000), st.floats(0.0, 1.0), st.booleans())
+def test_pixels_of_long_and_short_runs_are_those_of_pycocotools(seed, height, share, stands_still):
+    rng = np.random.default_rng(seed)
+    crop = np.asfortranarray(rng.random((height, 3)) < share, np.uint8)
+    ends = np.cumsum(_rle.parse_counts(reference(crop)["counts"]))
+    if stands_still:  # a run in two parts, with a run of no pixels in between, is the same mask
+        place = int(rng.integers(0, ends.size))
+        cut = int(rng.integers(ends[place - 1] if place else 0, ends[place] + 1))
+        ends = np.insert(ends, place, [cut, cut])
+    assert (_rle.inside(ends) == crop.ravel(order="F")).all()
+
+
 def test_no_runs_are_no_counts():
     assert _rle.format_counts(np.empty(0, np.int64)) == b""
 

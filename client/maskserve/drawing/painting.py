@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from maskserve import rle as _rle
 from maskserve.drawing.outline import blend, draw_line
 
 if TYPE_CHECKING:
@@ -54,11 +55,12 @@ def paint_mask(
 def _columns(ends: NDArray[np.int64], span: tuple[int, int], height: int) -> Pixels:
     """Return some columns of a mask, [columns, height] uint8 of 0 and 1."""
     start, stop = span[0] * height, span[1] * height
-    first, last = np.searchsorted(ends, (start, stop), side="right")
-    cuts = np.clip(np.concatenate((ends[first : last + 1], [stop])), start, stop)
-    lengths = np.diff(cuts, prepend=start)
-    values = (np.arange(first, first + lengths.size) & 1).astype(np.uint8)
-    return np.repeat(values, lengths).reshape(span[1] - span[0], height)
+    first, last = np.searchsorted(ends, start, side="right"), np.searchsorted(ends, stop)
+    cuts = np.concatenate((ends[first:last], [stop])) - start
+    pixels = _rle.inside(cuts)
+    if first % 2:  # the band begins inside the mask
+        pixels ^= 1
+    return pixels.reshape(span[1] - span[0], height)
 
 
 def _paint_band(

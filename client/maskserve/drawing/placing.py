@@ -96,8 +96,7 @@ class _Grid:
         y0, rows = self._centres(top, height, self.owner.shape[0], self.height)
         places = columns[None, :] * height + rows[:, None]
         if _FEW * places.size > width * height:  # then all pixels cost less than to look for some
-            runs = np.diff(ends, prepend=0)
-            inside = np.repeat(np.arange(runs.size) & 1 == 1, runs).take(places)
+            inside = _rle.inside(ends).view(np.bool_).take(places)
         else:
             inside = (np.searchsorted(ends, places, side="right") & 1).astype(bool)
         self.owner[y0 : y0 + rows.size, x0 : x0 + columns.size][inside] = position
