@@ -92,6 +92,7 @@ def _search(letter: str, own: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)  # the labels of an image have the same few letters
 def _has(font: ImageFont.FreeTypeFont, letter: str) -> bool:
     if letter == " ":
         return True
