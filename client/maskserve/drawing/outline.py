@@ -7,7 +7,7 @@ then masks that are widened by rectangles find the same pixels, which takes a th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,7 +95,7 @@ def _widened(inside: Pixels, reach: Reach) -> Pixels:
     return widened
 
 
-@cache
+@lru_cache(maxsize=64)  # by the sizes of images
 def _stroke(line: float) -> _Stroke:
     """Return what a line of this width covers around a single pixel, which cv2 measures."""
     import cv2
