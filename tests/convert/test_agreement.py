@@ -15,23 +15,13 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from maskserve import contract
 from maskserve.errors import ToolError
-from maskserve_convert import cores
 from maskserve_convert.agreement import check_agreement
 from maskserve_convert.paddle.folder import PaddleFolder
 from maskserve_convert.paddle.label_file import read_labels
 from maskserve_convert.paddle.program import Program
 from maskserve_convert.recognised import RecognisedModel
 from maskserve_tools import cli, convert
-
-needs_paddle = pytest.mark.skipif(
-    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
-)
-
-
-@pytest.fixture
-def folder(demo_model: Path, tmp_path: Path) -> Path:
-    """A copy of the demo model that a test may change."""
-    return Path(shutil.copytree(demo_model, tmp_path / "paddle"))
+from tests.convert.conftest import needs_paddle
 
 
 def change(folder: Path, **settings: Any) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,9 @@ from maskserve_convert import cores
 from maskserve_convert.child import ChildFailed, run_module
 from maskserve_convert.paddle.damage import DamagedFile
 from maskserve_tools import convert
+from tests.convert.conftest import needs_paddle
 
 Damage = Callable[[bytes], bytes]
-
-needs_paddle = pytest.mark.skipif(
-    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
-)
-
-
-@pytest.fixture
-def folder(demo_model: Path, tmp_path: Path) -> Path:
-    """A copy of the demo model that a test may damage."""
-    return Path(shutil.copytree(demo_model, tmp_path / "paddle"))
 
 
 def _edited(change: Callable[[dict[str, Any]], None]) -> Damage:

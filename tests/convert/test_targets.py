@@ -15,7 +15,6 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as schema
 
 from maskserve import contract
-from maskserve_convert import cores
 from maskserve_convert.onnx import batching
 from maskserve_convert.onnx.batching import Arrays, OnnxCore, Signature, why_not_batched
 from maskserve_convert.triton import targets
@@ -25,10 +24,8 @@ from maskserve_server.preprocess import Preprocessor
 from maskserve_server.spec import ModelSpec
 from maskserve_server.stages import feeds
 from maskserve_tools import convert
+from tests.convert.conftest import needs_paddle
 
-needs_paddle = pytest.mark.skipif(
-    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
-)
 CPU, GPU = CONTAINER_CPU, CONTAINER_GPU
 CHOICES: dict[str, dict[str, Any]] = {
     "cpu": {"target": CPU},
