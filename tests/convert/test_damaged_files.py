@@ -109,6 +109,25 @@ def test_weights_of_another_export_are_told_by_their_shapes(folder: Path, tmp_pa
     _refused(folder, tmp_path, r"inference\.pdiparams is of another export: the program's .* has the shape")
 
 
+@pytest.mark.parametrize("damage", ["no image", "no operators", "no shapes"])
+def test_a_program_that_cannot_be_read_is_a_sentence(damage: str, folder: Path, tmp_path: Path) -> None:
+    document = json.loads((folder / "inference.json").read_text(encoding="utf-8"))
+    (block,) = document["program"]["regions"][0]["blocks"]
+    feeds = [op for op in block["ops"] if op["#"] == "1.data"]
+    names = {attribute["AT"]["D"]: attribute["AT"] for op in feeds for attribute in op["A"] if attribute["N"] == "name"}
+    if damage == "no image":
+        names["image"]["D"] = "x"
+    elif damage == "no operators":
+        block["ops"] = block["ops"][::40]
+    else:
+        for op in block["ops"][300:400]:
+            op["O"] = [{"%": item["%"]} for item in op["O"]] if isinstance(op["O"], list) else {}
+    (folder / "inference.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(ToolError, match=r"inference\.json|this program") as raised:
+        convert(folder, repository=tmp_path / "models")
+    assert "\n" not in raised.value.message
+
+
 @needs_paddle
 @pytest.mark.parametrize("data", [b"", b"\0" * 500, b"no program at all, but text", b"PK\3\4" * 50])
 def test_a_pdmodel_that_is_none_is_reported_once(data: bytes, folder: Path, tmp_path: Path) -> None:
