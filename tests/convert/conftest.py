@@ -1,14 +1,20 @@
-"""The oracle of the tests of operators, and small networks of every family."""
+"""The oracle of the tests of operators, small networks of every family, and a folder that a test may change."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from maskserve_convert import cores
 from tests.convert.networks.exporting import Cell
+
+needs_paddle = pytest.mark.skipif(
+    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +37,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cell], Path]
         return path if path.exists() else export(cell, NETWORKS[cell.family], path)
 
     return folder
+
+
+@pytest.fixture
+def folder(demo_model: Path, tmp_path: Path) -> Path:
+    """A copy of the demo model that a test may change or damage."""
+    return Path(shutil.copytree(demo_model, tmp_path / "paddle"))

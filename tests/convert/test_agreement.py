@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,35 +10,15 @@ from typing import Any
 
 import pytest
 import yaml
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from maskserve import contract
 from maskserve.errors import ToolError
-from maskserve_convert import cores
 from maskserve_convert.agreement import check_agreement
 from maskserve_convert.paddle.folder import PaddleFolder
-from maskserve_convert.paddle.label_file import read_labels
 from maskserve_convert.paddle.program import Program
 from maskserve_convert.recognised import RecognisedModel
-from maskserve_tools import cli, convert
-
-needs_paddle = pytest.mark.skipif(
-    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
-)
-
-
-@pytest.fixture
-def folder(demo_model: Path, tmp_path: Path) -> Path:
-    """A copy of the demo model that a test may change."""
-    return Path(shutil.copytree(demo_model, tmp_path / "paddle"))
-
-
-def change(folder: Path, **settings: Any) -> Path:
-    """Replace settings of a folder."""
-    file = folder / "inference.yml"
-    content = yaml.safe_load(file.read_text(encoding="utf-8")) | settings
-    file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-    return folder
+from maskserve_tools import convert
+from tests.convert.conftest import needs_paddle
+from tests.convert.written_settings import change
 
 
 def steps(folder: Path, index: int, **settings: Any) -> list[Any]:
@@ -199,88 +178,6 @@ def test_numbers_for_the_other_scale_are_spoken_of(settings: dict[str, Any], spo
     assert ["they fit the other scale" in warning for warning in warnings] == [True] * spoken
 
 
-LABEL_FILES = {
-    "lines.txt": "行人\ncafé 🙂\n",
-    "lines of Windows.txt": "\ufeff行人\r\ncafé 🙂\r\n\r\n",
-    "list.json": '["行人", "café 🙂"]',
-    "map.json": '{"label_list": ["行人", "café 🙂"]}',
-    "list.yml": "- 行人\n- café 🙂\n",
-    "map.yaml": "label_list: [行人, café 🙂]\n",
-}
-
-
-@pytest.mark.parametrize(("name", "text"), LABEL_FILES.items(), ids=LABEL_FILES)
-def test_labels_are_read_from_any_of_these(name: str, text: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
-    assert read_labels(tmp_path / name) == ("行人", "café 🙂")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("a.txt", b"", "class 0 has no name"),
-        ("a.txt", b"one\n\nthree\n", "class 1 has no name"),
-        ("a.txt", "café".encode("latin-1"), "not UTF-8"),
-        ("a.json", b"{", "not valid JSON"),
-        ("a.json", b"[1, 2]", "class 0 is 1; it must be text"),
-        ("a.json", b'{"a": 1}', "holds no list of class names"),
-        ("a.json", b"[]", "holds no list"),
-        ("a.json", b"[" * 100_000, "nested too deeply"),
-        ("a.json", b'["\\ud800"]', "holds half of a character"),
-        ("a.yml", b"a: [", "not valid YAML"),
-        ("a.yml", b"a: 1", "holds no list"),
-        ("a.yml", b"- [a]", "holds no list"),
-    ],
-)
-def test_a_file_that_has_no_labels_is_said_so(name: str, content: bytes, words: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ToolError, match=words):
-        read_labels(tmp_path / name)
-    with pytest.raises(ToolError, match="cannot be read: No such file"):
-        read_labels(tmp_path / "nowhere.txt")
-
-
-def test_a_wrong_number_of_labels_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "labels.txt").write_text("one\ntwo\n", encoding="utf-8")
-    command = [
-        "convert",
-        str(folder),
-        "--repository",
-        str(tmp_path / "models"),
-        "--labels",
-        str(tmp_path / "labels.txt"),
-    ]
-    assert cli.main(command) == 1
-    said = " ".join(capsys.readouterr().err.split())
-    assert "labels.txt has 2 labels, but" in said
-    assert "has 1 class: give one label for each class" in said
-    assert not (tmp_path / "models").exists()
-
-
-@needs_paddle
-def test_labels_from_a_file_are_served_and_recorded(folder: Path, tmp_path: Path) -> None:
-    from google.protobuf import text_format
-
-    change(folder, label_list=["a", "b"])
-    (tmp_path / "labels.txt").write_text("行人\n", encoding="utf-8")
-    made = convert(
-        folder,
-        repository=tmp_path / "models",
-        name="m",
-        layout="single",
-        labels=tmp_path / "labels.txt",
-        engine="openvino",
-    )
-    assert made.warnings == ()
-    entry = tmp_path / "models" / "m"
-    assert json.loads((entry / "1" / "model.json").read_text(encoding="utf-8"))["labels"] == ["行人"]
-    provenance = json.loads((entry / "provenance.json").read_text(encoding="utf-8"))
-    assert provenance["classes"] == 1
-    assert (provenance["labels"]["count"], provenance["labels"]["file"]) == (1, "labels.txt")
-    config = text_format.Parse((entry / "config.pbtxt").read_text(encoding="utf-8"), ModelConfig())
-    assert config.parameters[contract.PARAMETER_CLASSES].string_value == "1"
-
-
 @needs_paddle
 def test_a_warning_is_reported_and_the_model_converted(folder: Path, tmp_path: Path) -> None:
     change(folder, label_list=["a", "b"])
@@ -290,53 +187,3 @@ def test_a_warning_is_reported_and_the_model_converted(folder: Path, tmp_path: P
     )
     (warning,) = made.warnings
     assert f"warning: {warning}" in lines
-
-
-def without_the_time_it_took(description: bytes) -> dict[str, Any]:
-    """A model's description without its queue, which follows from the time that an image takes."""
-    content: dict[str, Any] = json.loads(description)
-    assert content.pop("queue")
-    return content
-
-
-@needs_paddle
-@pytest.mark.parametrize("program", ["inference.json", "inference.pdmodel"])
-def test_the_files_of_paddledetection_are_the_same_model(
-    program: str, paddle_model: Callable[[str], Path], tmp_path: Path
-) -> None:
-    """Renamed, in a folder of a training's output, and as an archive: the core and the description are the same."""
-    suffix = ".pdmodel" if program.endswith("pdmodel") else ""
-    source = paddle_model(f"PP-YOLOE_seg-S{suffix}" if suffix else "tiny-PP-YOLOE_seg-320")
-    output = tmp_path / "output" / "best_model" / "inference"
-    output.mkdir(parents=True)
-    names = {"inference.yml": "infer_cfg.yml", program: program.replace("inference", "model")}
-    for old, new in {**names, "inference.pdiparams": "model.pdiparams"}.items():
-        shutil.copyfile(source / old, output / new)
-    archive = shutil.make_archive(str(tmp_path / "all"), "gztar", tmp_path / "output")
-    described: list[dict[str, Any]] = []
-    for number, given in enumerate((source, tmp_path / "output", Path(archive))):
-        repository = tmp_path / f"models{number}"
-        convert(given, repository=repository, name="m", layout="single", engine="paddle")
-        files = {path.name: path.read_bytes() for path in (repository / "m" / "1").iterdir()}
-        assert {"core.json", "core.pdiparams", "model.json"} <= set(files)
-        described.append({**files, "model.json": without_the_time_it_took(files["model.json"])})
-    assert described[0] == described[1] == described[2]
-
-
-@pytest.mark.parametrize("damage", ["no image", "no operators", "no shapes"])
-def test_a_program_that_cannot_be_read_is_a_sentence(damage: str, folder: Path, tmp_path: Path) -> None:
-    document = json.loads((folder / "inference.json").read_text(encoding="utf-8"))
-    (block,) = document["program"]["regions"][0]["blocks"]
-    feeds = [op for op in block["ops"] if op["#"] == "1.data"]
-    names = {attribute["AT"]["D"]: attribute["AT"] for op in feeds for attribute in op["A"] if attribute["N"] == "name"}
-    if damage == "no image":
-        names["image"]["D"] = "x"
-    elif damage == "no operators":
-        block["ops"] = block["ops"][::40]
-    else:
-        for op in block["ops"][300:400]:
-            op["O"] = [{"%": item["%"]} for item in op["O"]] if isinstance(op["O"], list) else {}
-    (folder / "inference.json").write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(ToolError, match=r"inference\.json|this program") as raised:
-        convert(folder, repository=tmp_path / "models")
-    assert "\n" not in raised.value.message

@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 
 from maskserve.errors import ToolError
-from maskserve_convert import container_cores, cores
+from maskserve_convert import container_cores
 from maskserve_convert.paddle.damage import DamagedFile
 from maskserve_convert.triton.container_core import ContainerCore
 from maskserve_convert.triton.targets import Container
 from maskserve_server.spec import ModelSpec
 from maskserve_tools import convert
+from tests.convert.conftest import needs_paddle
 
-pytestmark = pytest.mark.skipif(
-    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
-)
+pytestmark = needs_paddle
 FOREIGN = RuntimeError("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED\nCould not find an implementation")
 
 

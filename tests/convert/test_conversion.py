@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,7 @@ from maskserve_convert.onnx.pipeline import PASSES
 from maskserve_convert.paddle.folder import PaddleFolder, sha256
 from maskserve_tools import cli, convert
 from maskserve_tools.model_source import Kind, find_source
-
-needs_paddle = pytest.mark.skipif(
-    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
-)
-
-
-@pytest.fixture
-def folder(demo_model: Path, tmp_path: Path) -> Path:
-    """A copy of the demo model that a test may damage."""
-    return Path(shutil.copytree(demo_model, tmp_path / "paddle"))
+from tests.convert.conftest import needs_paddle
 
 
 def _content(root: Path) -> dict[str, bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,9 @@ from maskserve_convert import cores
 from maskserve_convert.child import ChildFailed, run_module
 from maskserve_convert.paddle.damage import DamagedFile
 from maskserve_tools import convert
+from tests.convert.conftest import needs_paddle
 
 Damage = Callable[[bytes], bytes]
-
-needs_paddle = pytest.mark.skipif(
-    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
-)
-
-
-@pytest.fixture
-def folder(demo_model: Path, tmp_path: Path) -> Path:
-    """A copy of the demo model that a test may damage."""
-    return Path(shutil.copytree(demo_model, tmp_path / "paddle"))
 
 
 def _edited(change: Callable[[dict[str, Any]], None]) -> Damage:
@@ -117,6 +107,25 @@ def test_weights_of_another_export_are_told_by_their_shapes(folder: Path, tmp_pa
     path = folder / "inference.json"
     path.write_bytes(_edited(widen)(path.read_bytes()))
     _refused(folder, tmp_path, r"inference\.pdiparams is of another export: the program's .* has the shape")
+
+
+@pytest.mark.parametrize("damage", ["no image", "no operators", "no shapes"])
+def test_a_program_that_cannot_be_read_is_a_sentence(damage: str, folder: Path, tmp_path: Path) -> None:
+    document = json.loads((folder / "inference.json").read_text(encoding="utf-8"))
+    (block,) = document["program"]["regions"][0]["blocks"]
+    feeds = [op for op in block["ops"] if op["#"] == "1.data"]
+    names = {attribute["AT"]["D"]: attribute["AT"] for op in feeds for attribute in op["A"] if attribute["N"] == "name"}
+    if damage == "no image":
+        names["image"]["D"] = "x"
+    elif damage == "no operators":
+        block["ops"] = block["ops"][::40]
+    else:
+        for op in block["ops"][300:400]:
+            op["O"] = [{"%": item["%"]} for item in op["O"]] if isinstance(op["O"], list) else {}
+    (folder / "inference.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(ToolError, match=r"inference\.json|this program") as raised:
+        convert(folder, repository=tmp_path / "models")
+    assert "\n" not in raised.value.message
 
 
 @needs_paddle

@@ -10,15 +10,12 @@ import pytest
 from tritonclient.grpc import model_config_pb2 as schema
 
 from maskserve.errors import ToolError
-from maskserve_convert import cores
 from maskserve_server.engine_table import CONTAINER_CPU, CONTAINER_GPU
 from maskserve_tools import convert
 from maskserve_tools.embedded.runnable import check_backends
 from maskserve_tools.embedded.served_entries import Entry
+from tests.convert.conftest import needs_paddle
 
-needs_paddle = pytest.mark.skipif(
-    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
-)
 CPU, GPU = CONTAINER_CPU, CONTAINER_GPU
 
 

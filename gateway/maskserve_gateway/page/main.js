@@ -1,8 +1,8 @@
 /** The page's own logic: its photos, the instances of the one that is seen, and what of them is shown. */
 
-import * as code from "./code_panel.js";
 import { offerCamera } from "./camera.js";
-import { canCopy, copyImage, download } from "./downloads.js";
+import * as code from "./code_panel.js";
+import { isByClass, layers, listenToControls } from "./controls.js";
 import { byId } from "./elements.js";
 import { Filters } from "./filters.js";
 import { Gallery } from "./gallery.js";
@@ -12,10 +12,11 @@ import { InstanceList } from "./list.js";
 import { ModelPicker } from "./models.js";
 import * as panel from "./panel.js";
 import { readPhoto } from "./photo.js";
-import { Progress } from "./progress.js";
-import { getInfo, lowestScore, makeRequest, segment } from "./service.js";
+import { Queue } from "./queue.js";
+import { offerSaving } from "./saving.js";
+import { getInfo, lowestScore } from "./service.js";
 import { Stage } from "./stage.js";
-import { instances as counted, keyNeeded, problem, refusal, time, tooLarge } from "./words.js";
+import { instances as counted, keyNeeded, problem, refusal, time } from "./words.js";
 
 /** @typedef {import("./gallery.js").Entry} Entry */
 
@@ -25,6 +26,7 @@ const list = new InstanceList(byId("list"), told);
 const filters = new Filters(filter);
 const gallery = new Gallery(see);
 const picker = new ModelPicker(changeModel);
+const queue = new Queue(gallery, { now, prepare, finish, fail });
 
 /** @type {import("./service.js").Info | null} */
 let info = null;
@@ -35,9 +37,6 @@ let instances = [];
 let threshold = 0.5;
 let isOwnThreshold = false; // chosen on the slider: it stays from photo to photo
 let arrivals = 0;
-let job = new AbortController();
-/** @type {Entry | null} the one that is being segmented */
-let running = null;
 
 /** @param {string} words for people who do not see the page */
 function announce(words) {
@@ -65,6 +64,11 @@ function complain(found) {
 /** What the chosen model is like; null where the service has not said. */
 function model() {
   return picker.chosen ? { ...picker.chosen, model: picker.chosen.name } : info;
+}
+
+/** @returns {import("./queue.js").Now} */
+function now() {
+  return { introduced, info, model: model(), address: picker.address, photo };
 }
 
 /** Asks for the service's limits and models; a page that cannot have them says so and works without. */
@@ -102,7 +106,7 @@ async function take(given) {
     const entry = gallery.add(file, name, next.bitmap);
     if (shown) {
       next.bitmap.close();
-      if (!gallery.isStuck) goOn();
+      if (!gallery.isStuck) queue.goOn();
     } else see(entry, next);
     shown = true;
   }
@@ -129,67 +133,7 @@ async function see(entry, read) {
   gallery.choose(entry);
   prepare();
   if (entry.answer) finish(entry.answer);
-  else await run(entry);
-}
-
-/**
- * Has a photo segmented, then those that wait.
- * @param {Entry} entry
- */
-async function run(entry) {
-  stop();
-  running = entry;
-  job = new AbortController();
-  const { signal } = job;
-  const isSeen = () => entry === gallery.current;
-  gallery.update(entry, { state: "working", problem: null });
-  if (isSeen()) prepare();
-  try {
-    await introduced; // the limits, and the model's own threshold
-    const image = isSeen() ? photo : await readPhoto(entry.file, entry.name);
-    const body = await makeRequest(entry.file, lowestScore(model()));
-    const excess = tooLarge(image, body, info);
-    if (image !== photo) image.bitmap.close();
-    if (signal.aborted) return;
-    if (excess) return fail(entry, excess);
-    const answer = await send(body, signal, isSeen());
-    gallery.update(entry, { state: "done", answer });
-    running = null;
-    if (isSeen()) finish(answer);
-    goOn();
-  } catch (error) {
-    if (!signal.aborted) fail(entry, problem(error));
-  }
-}
-
-/** Lets go of what is under way; it waits for its turn again. */
-function stop() {
-  job.abort();
-  if (running?.state === "working") gallery.update(running, { state: "waiting" });
-  running = null;
-}
-
-/** Takes the next photo that waits. */
-function goOn() {
-  const next = gallery.next();
-  if (next && !running) run(next);
-}
-
-/**
- * @param {Blob} body
- * @param {AbortSignal} signal
- * @param {boolean} seen whether somebody looks at it
- */
-async function send(body, signal, seen) {
-  const key = /** @type {HTMLInputElement} */ (byId("key")).value.trim();
-  if (!seen) return segment(picker.address, body, key, signal, () => {});
-  const progress = new Progress(body.size);
-  signal.addEventListener("abort", () => progress.end());
-  try {
-    return await segment(picker.address, body, key, signal, (share) => progress.sent(share));
-  } finally {
-    if (!signal.aborted) progress.end();
-  }
+  else await queue.run(entry);
 }
 
 function prepare() {
@@ -218,25 +162,17 @@ function finish(answer) {
   announce(`${counted(stage.content.shown.length)} found in ${time(answer.milliseconds)}`);
 }
 
-/**
- * @param {Entry} entry
- * @param {import("./words.js").Problem} found
- */
-function fail(entry, found) {
-  running = null;
-  gallery.update(entry, { state: "failed", problem: found });
-  if (entry === gallery.current) {
-    enter("failed");
-    complain(found);
-    announce("");
-  }
-  if (!found.again && !found.key) goOn(); // else it would be the same with all
+/** @param {import("./words.js").Problem} found */
+function fail(found) {
+  enter("failed");
+  complain(found);
+  announce("");
 }
 
 function cancel() {
   const entry = gallery.current;
-  stop();
-  fail(entry, { title: "Cancelled", text: "Nothing was segmented.", again: true, key: false });
+  queue.stop();
+  queue.fail(entry, { title: "Cancelled", text: "Nothing was segmented.", again: true, key: false });
   byId("again").focus(); // the button that had the focus is gone
 }
 
@@ -278,30 +214,6 @@ function toggleIsolated(instance) {
   announce(isolated ? `${isolated.label} isolated` : "All instances are shown");
 }
 
-function listenToControls() {
-  const slider = /** @type {HTMLInputElement} */ (byId("threshold"));
-  slider.addEventListener("input", () => setThreshold(Number(slider.value)));
-  slider.addEventListener("change", () => announce(`${counted(stage.content.shown.length)} shown`));
-  byId("lower").addEventListener("click", () => setThreshold(Math.max(Number(slider.min), instances[0].score - 0.02)));
-  byId("everything").addEventListener("click", () => toggleIsolated(null));
-  addEventListener("keydown", (event) => event.key === "Escape" && toggleIsolated(null));
-  byId("cancel").addEventListener("click", cancel);
-  byId("again").addEventListener("click", tryAgain);
-  byId("key-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    tryAgain();
-  });
-  document.querySelectorAll(".layers input").forEach((box) => box.addEventListener("change", setLayers));
-  document.querySelectorAll(".zooming button").forEach((button) => {
-    const { value } = /** @type {HTMLButtonElement} */ (button);
-    button.addEventListener("click", () => stage.zoom.key(value));
-  });
-  byId("zooming").addEventListener("keydown", (event) => stage.zoom.key(event.key) && event.preventDefault());
-  document.querySelectorAll(".downloads .save").forEach((button) => button.addEventListener("click", save));
-  byId("copying").hidden = !canCopy;
-  document.querySelectorAll(".downloads .copy").forEach((button) => button.addEventListener("click", copy));
-}
-
 /** @param {number} value */
 function setThreshold(value) {
   threshold = value;
@@ -312,60 +224,41 @@ function setThreshold(value) {
 function tryAgain() {
   byId("problem").hidden = true;
   if (info === null) introduced = introduce();
-  if (gallery.current) run(gallery.current);
+  if (gallery.current) queue.run(gallery.current);
 }
 
 async function changeModel() {
   panel.showModel(model());
   isOwnThreshold = false;
-  stop();
+  queue.stop();
   gallery.forget();
-  if (gallery.current) await run(gallery.current);
-}
-
-function isByClass() {
-  return /** @type {HTMLInputElement} */ (byId("by-class")).checked;
+  if (gallery.current) await queue.run(gallery.current);
 }
 
 function setLayers() {
-  const boxes = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll(".layers input"));
-  const layers = Object.fromEntries([...boxes].map((box) => [box.value, box.checked]));
   recolour(instances, isByClass());
   list.recolour();
   stage.forget();
-  stage.show({ layers: /** @type {any} */ (layers) });
+  stage.show({ layers: layers() });
 }
 
 function view() {
   return { photo, content: stage.content, labels: model()?.labels ?? [] };
 }
 
-/** @param {Event} event */
-async function save(event) {
-  const kind = /** @type {HTMLButtonElement} */ (event.currentTarget).value;
-  try {
-    await download(kind, view());
-  } catch (error) {
-    complain(problem(error));
-  }
-}
-
-/** @param {Event} event */
-async function copy(event) {
-  const kind = /** @type {HTMLButtonElement} */ (event.currentTarget).value;
-  try {
-    await copyImage(kind, view());
-    announce("Copied");
-    byId("copied").hidden = false;
-    setTimeout(() => (byId("copied").hidden = true), 2000);
-  } catch (error) {
-    complain(problem(error));
-  }
-}
-
 const fileInput = /** @type {HTMLInputElement} */ (byId("file"));
 const failed = (/** @type {unknown} */ error) => complain(problem(error));
 listen({ input: fileInput, veil: byId("veil"), examples: document.querySelectorAll("[data-photo]") }, take, failed);
 offerCamera((file, name) => take([{ file, name }]), failed);
-listenToControls();
+offerSaving(view, announce, failed);
+listenToControls({
+  slide: setThreshold,
+  slid: () => announce(`${counted(stage.content.shown.length)} shown`),
+  lower: (least) => setThreshold(Math.max(least, instances[0].score - 0.02)),
+  showAll: () => toggleIsolated(null),
+  cancel,
+  tryAgain,
+  setLayers,
+  zoom: (key) => stage.zoom.key(key),
+});
 let introduced = introduce();

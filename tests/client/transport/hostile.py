@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 from tests.client.conftest import make_answer
 
 from maskserve.contract import OUTPUTS
 from maskserve.transport.wire import Tensor
 
+IMAGE = np.zeros((30, 40, 3), np.uint8)  # what `good_answer` is for
 Speech = Callable[[], Iterable[bytes]]
 DRIP_SECONDS = 0.02
 
@@ -93,7 +95,7 @@ def http(head: bytes, data: bytes = b"", *headers: str, status: str = "200 OK") 
 
 
 def good_answer() -> tuple[dict[str, Any], bytes]:
-    """The answer for three instances."""
+    """The answer for three instances in `IMAGE`."""
     found = [(k, 0.5 + k / 10, (1.0 + k, 2.0, 20.0 + k, 25.0)) for k in range(3)]
     tensors = make_answer(found, (30, 40))
     assert [tensor.name for tensor in tensors] == list(OUTPUTS) or len(tensors) == len(OUTPUTS)

@@ -25,12 +25,10 @@ from maskserve_server.spec import ModelSpec
 from maskserve_tools import convert, extras
 from maskserve_tools.cli import main
 from tests.conftest import ROOT
+from tests.convert.conftest import needs_paddle
 
 PHOTOS = ROOT / "demo" / "photos"
 IMAGES = [PHOTOS / f"{name}.jpg" for name in ("astronaut", "camera", "grace_hopper")]
-needs_paddle = pytest.mark.skipif(
-    not all(map(cores.find_spec, ("paddle2onnx", "openvino"))), reason="converting needs the convert extra"
-)
 needs_nncf = pytest.mark.skipif(
     find_spec("nncf") is None or not all(map(cores.find_spec, ("paddle2onnx", "openvino"))),
     reason="converting needs nncf here, which the development environment leaves out for its 210 MB: `make int8`",

@@ -1,19 +1,13 @@
-"""How much is taken in at once, and what happens to the rest."""
+"""How many requests are taken in at once, and how the others are turned away."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from http.client import HTTPResponse
+from contextlib import ExitStack
 
-import httpx
 import pytest
 from starlette.responses import Response
 
@@ -23,113 +17,8 @@ from maskserve_gateway import segmentation
 from maskserve_gateway.errors import Refusal
 from maskserve_gateway.limits import ConcurrencyLimiter
 from maskserve_gateway.overload import Turnstile
-from tests.client.conftest import FakeTransport
-from tests.gateway.conftest import PATH, Start, as_base64, encoded, envelope
-
-BODY = json.dumps({"image": as_base64(encoded())}).encode()
-PATIENCE = 20
-
-
-class Held(FakeTransport):
-    """Answers when it is let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.arrived = threading.Semaphore(0)
-        self.let_go = threading.Event()
-        self.called_off = threading.Event()
-
-    def infer(self, model: str, request: ImageRequest) -> list[Tensor]:
-        self.arrived.release()
-        assert request.cancellation is not None
-        with request.cancellation.watched(self.called_off.set):
-            self.let_go.wait(PATIENCE)
-        return super().infer(model, request)
-
-    def wait_for(self, number: int) -> None:
-        for _ in range(number):
-            assert self.arrived.acquire(timeout=PATIENCE)
-
-
-@pytest.fixture
-def transport() -> Iterator[Held]:
-    held = Held()
-    yield held
-    held.let_go.set()
-
-
-@contextmanager
-def sent(gateway: httpx.Client, body: bytes = BODY) -> Iterator[socket.socket]:
-    """A request on a connection of its own, whose answer nobody has read yet."""
-    host, port = gateway.base_url.host, gateway.base_url.port
-    assert port is not None
-    with socket.create_connection((host, port), timeout=PATIENCE) as connection:
-        connection.sendall(
-            b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(body))
-        )
-        connection.sendall(body)
-        yield connection
-
-
-def read_answer(connection: socket.socket) -> HTTPResponse:
-    """Return an answer, read to its end: head and body may come one after the other."""
-    answer = HTTPResponse(connection)
-    answer.begin()
-    answer.read()
-    return answer
-
-
-def wait_until(gateway: httpx.Client, metric: str) -> str:
-    """Wait for a line in the metrics; gives all of them."""
-    deadline = time.monotonic() + PATIENCE
-    while metric not in (metrics := gateway.get("/metrics").text):
-        assert time.monotonic() < deadline, metrics
-    return metrics
-
-
-def chunks(size: int) -> Iterator[bytes]:
-    for _ in range(size // 1000):
-        yield b" " * 1000
-
-
-@pytest.mark.parametrize("size", [2001, 50_000, 2_000_000])
-@pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
-def test_a_body_that_is_too_large(start: Start, transport: Held, size: int, announced: bool) -> None:
-    gateway = start(max_body_bytes=2000)
-    content = b" " * size if announced else chunks(size + 999)
-    assert envelope(gateway.post(PATH, content=content)) == (413, "the request has more than 2000 bytes")
-    assert not transport.requests
-
-
-def test_who_asks_before_sending_is_told_not_to(start: Start) -> None:
-    gateway = start(max_body_bytes=2000)
-    with sent(gateway, b"") as connection:
-        read_answer(connection)
-        head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n"
-        connection.sendall(head % PATH.encode())
-        assert read_answer(connection).status == 413
-
-
-def test_a_body_as_large_as_may_be(start: Start, transport: Held) -> None:
-    transport.let_go.set()
-    assert start(max_body_bytes=len(BODY)).post(PATH, content=BODY).status_code == 200
-
-
-def test_a_body_that_never_ends(start: Start) -> None:
-    gateway = start(timeout=0.2)
-    with sent(gateway, b"") as connection:
-        connection.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{" % PATH.encode())
-        answers = b""
-        while b"the request did not arrive in time" not in answers:
-            answers += (part := connection.recv(10_000))
-            assert part, answers
-    assert b"408 Request Timeout" in answers
-
-
-def test_a_server_that_is_too_slow(start: Start, transport: Held) -> None:
-    assert envelope(start(timeout=0.2).post(PATH, content=BODY)) == (504, "the model gave no answer in time")
-    assert transport.called_off.wait(PATIENCE)
-    transport.let_go.set()  # or the gateway's end waits for it
+from tests.gateway.conftest import PATH, Start, envelope
+from tests.gateway.limits.conftest import BODY, PATIENCE, Held, read_answer, sent, wait_until
 
 
 def test_those_who_find_no_room_are_turned_away_at_once(start: Start, transport: Held) -> None:
@@ -292,48 +181,6 @@ def test_few_bodies_are_read_at_once(start: Start, transport: Held, monkeypatch:
         answers = list(pool.map(lambda _: gateway.post(PATH, content=BODY).status_code, range(8)))
     assert answers == [200] * 8
     assert most[0] <= 2
-
-
-def test_a_client_that_hangs_up_makes_room(start: Start, transport: Held) -> None:
-    gateway = start(max_concurrent=1, max_waiting=0)
-    with sent(gateway):
-        transport.wait_for(1)
-    assert transport.called_off.wait(PATIENCE)
-    assert 'status="499"' in wait_until(gateway, "in_flight 0.0")
-    transport.let_go.set()
-    assert gateway.post(PATH, content=BODY).status_code == 200
-
-
-def test_requests_in_a_row_are_not_computed_for_a_client_that_hangs_up(
-    start: Start, transport: Held, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Only the newest of them was told, and the first one was computed in vain; its answer ended in a traceback."""
-    gateway = start(max_concurrent=1, max_waiting=4)
-    request = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(BODY)) + BODY
-    with sent(gateway) as connection:
-        transport.wait_for(1)
-        connection.sendall(2 * request)
-        time.sleep(0.1)  # so that they are read, where they are read before the connection ends
-    assert transport.called_off.wait(PATIENCE)
-    transport.let_go.set()
-    assert gateway.post(PATH, content=BODY).status_code == 200
-    assert len(transport.requests) == 2, "the first one, and that of the other client"
-    assert 'status="200"} 1.0' in wait_until(gateway, "in_flight 0.0")
-    assert "Traceback" not in caplog.text
-
-
-def test_what_refuses_a_request_is_not_taken_for_the_answer_to_the_one_before(start: Start, transport: Held) -> None:
-    gateway = start(max_concurrent=1, timeout=PATIENCE)
-    chunks = b"POST %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n" % PATH.encode()
-    with sent(gateway) as connection:
-        transport.wait_for(1)
-        connection.sendall(chunks)
-        received = b""
-        with contextlib.suppress(ConnectionError):
-            while part := connection.recv(1 << 16):
-                received += part
-    assert received == b""
-    transport.let_go.set()
 
 
 def test_other_routes_answer_meanwhile(start: Start, transport: Held) -> None:
