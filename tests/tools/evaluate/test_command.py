@@ -152,6 +152,14 @@ def test_an_image_of_another_size(
     assert "b.png is 10 x 8 (height, width), but the annotations say 8 x 10" in refused(capsys, "--coco", file)
 
 
+def test_an_image_that_its_exif_data_turn(
+    fake: FakeTransport, cars: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = cars()
+    fake.respond = lambda _: make_answer([], (10, 8))
+    assert "or its EXIF data turn it: annotate it as it is shown" in refused(capsys, "--coco", file)
+
+
 def test_an_image_that_cannot_be_read(
     fake: FakeTransport, cars: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--category", action="append", dest="categories", default=[], metavar="NAME",
         help="judge this category alone; may be repeated")  # fmt: skip
     add("--common", action="store_true", help="judge the categories that both have, and leave the others out")
-    add("--by-order", action="store_true", help="take the categories, by their ids, for the classes 0, 1, 2 and so on")
+    add("--by-order", action="store_true", help="take the categories, as the file has them, for the classes 0, 1, 2...")
     add("--threshold", type=score, default=_THRESHOLD, metavar="T",
         help="leave out what scores less; a higher one is faster, and lowers AP (default %(default)g)")  # fmt: skip
     add("--limit", type=positive, metavar="N", help="take the first N images alone")
