@@ -12,7 +12,7 @@ from maskserve.errors import ToolError
 from maskserve_tools.evaluate.dataset import Dataset, read_dataset
 
 WIDTH, HEIGHT = 200, 100
-BOXES = [[20, 20, 30, 40], [120, 30, 60, 50], [150, 10, 20, 20], [90, 60, 80, 30]]
+BOXES: list[list[float]] = [[20, 20, 30, 40], [120, 30, 60, 50], [150, 10, 20, 20], [90, 60, 80, 30]]
 
 
 def read(folder: Path, boxes: list[list[float]] | None, polygons: list[list[float]] | None) -> Dataset:
@@ -45,7 +45,7 @@ def outline(box: list[float]) -> list[float]:
     return [x0, y0, x1, y0, x1, y1, x0, y1]
 
 
-POLYGONS = [outline(box) for box in BOXES]
+POLYGONS: list[list[float]] = [outline(box) for box in BOXES]
 
 
 @pytest.mark.parametrize(
