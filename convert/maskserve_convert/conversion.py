@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import gettempdir
 
 from maskserve.errors import ToolError
 from maskserve.paddlex.model_files import wrong_name
@@ -27,7 +25,7 @@ from maskserve_convert.triton import entries, repository
 from maskserve_convert.triton.repository import check_place
 from maskserve_convert.triton.sizing import Wanted, core_of, write
 from maskserve_convert.triton.targets import Container
-from maskserve_convert.writable import check_writable
+from maskserve_convert.writable import check_writable, room_explained
 from maskserve_server.bundle import write_bundle
 from maskserve_server.engine_table import AUTO, EMBEDDED, FP32, ONNXRUNTIME, PADDLE
 from maskserve_server.spec import FULL
@@ -162,15 +160,10 @@ def _scratch() -> Iterator[Path]:
     """
     remove_stale()
     try:
-        with owned_folder("convert") as made_in:
+        with room_explained("a conversion"), owned_folder("convert") as made_in:
             yield made_in.path
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise ToolError(f"the model cannot be converted: {error}") from error
-        raise ToolError(
-            f"a conversion writes temporary files below {gettempdir()}, which failed: {error.strerror or error}; make "
-            "room there, or name another folder with the environment variable TMPDIR"
-        ) from error
+        raise ToolError(f"the model cannot be converted: {error}") from error
 
 
 def _calibration(paths: Path | Sequence[Path] | None, seed: int) -> Calibration | None:

@@ -122,6 +122,20 @@ def cars(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def test_a_bundle_by_a_relative_path_is_not_looked_for_in_the_repository(
+    cars: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = list[object]()
+
+    def create(model: object, **_: object) -> Pipeline:
+        named.append(model)
+        return Pipeline("tiny", FakeTransport())
+
+    monkeypatch.setattr("maskserve.create_pipeline", create)
+    assert main(["evaluate", "people.maskserve", "--coco", str(cars())]) == 0
+    assert named == ["people.maskserve"]
+
+
 def test_boxes_alone_and_a_table(
     fake: FakeTransport, cars: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

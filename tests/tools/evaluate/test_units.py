@@ -68,10 +68,10 @@ def test_annotations_of_another_form_are_refused(
 
 @pytest.mark.parametrize("polygons", [POLYGONS, None])
 def test_single_careless_boxes_are_not(polygons: list[list[float]] | None, tmp_path: Path) -> None:
-    boxes = [BOXES[0], BOXES[1], [150, 10, 180, 120], [0, 0, 0, 0]]
+    boxes: list[list[float]] = [BOXES[0], BOXES[1], [150, 10, 180, 120], [0, 0, 0, 0]]
     assert len(read(tmp_path, boxes, polygons).annotations) == 4
 
 
 def test_boxes_of_a_pixel_or_two_may_be_one_beside(tmp_path: Path) -> None:
-    tiny = [[box[0] + 1, box[1] + 1, 1, 1] for box in BOXES]
-    assert read(tmp_path, tiny, [outline([*box[:2], 2, 2]) for box in BOXES]).masks
+    tiny: list[list[float]] = [[box[0] + 1, box[1] + 1, 1, 1] for box in BOXES]
+    assert read(tmp_path, tiny, [outline([box[0], box[1], 2, 2]) for box in BOXES]).masks

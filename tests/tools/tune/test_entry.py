@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -103,6 +105,21 @@ def test_another_engine_and_counts_are_written_and_read(copied: Path) -> None:
     assert [(i.box, i.score, i.mask.to_coco()) for i in again.instances] == [
         (i.box, i.score, i.mask.to_coco()) for i in before.instances
     ]
+
+
+def test_no_room_for_the_copies_is_said_of_their_place(
+    demo_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the system says names the file that was to be copied, which is elsewhere."""
+
+    def refuse(source: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+
+    monkeypatch.setattr("os.link", refuse)
+    monkeypatch.setattr("shutil.copyfile", refuse)
+    entry = TunedEntry.read(demo_repository, DEMO, cpus=2)
+    with pytest.raises(ToolError, match=r"`maskserve tune` writes temporary files below .*No space left.*TMPDIR"):
+        entry.build(entry.setup, {}, tmp_path / "cores", name="tune-0", cpus=2)
 
 
 def test_a_core_that_is_a_link_is_not_left_leading_nowhere(copied: Path) -> None:

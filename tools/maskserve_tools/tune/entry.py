@@ -18,6 +18,7 @@ from maskserve import contract
 from maskserve.errors import ToolError
 from maskserve_convert.triton import entries, repository
 from maskserve_convert.triton.sizing import Sizing, Wanted, wanted, write
+from maskserve_convert.writable import room_explained
 from maskserve_server.engine_table import ENGINES, IN_THE_CORE, engine_called
 from maskserve_server.engines import native_precisions
 from maskserve_server.entry_parameters import THREADS
@@ -139,7 +140,7 @@ class TunedEntry:
             engine["why"] = "chosen by `maskserve tune`"
         record = {**self.provenance, "engine": engine, "layout": setup.layout}
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        with self.opened.unchanged():
+        with room_explained("`maskserve tune`"), self.opened.unchanged():
             copies = [_copied(path, scratch / name) for path in self.core_files]
         made = entries.build(spec, outputs, copies, layout=setup.layout, provenance=text)
         computing = contract.step_name(name, contract.CORE) if setup.layout == "ensemble" else name
