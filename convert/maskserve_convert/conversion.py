@@ -11,7 +11,7 @@ from maskserve.errors import ToolError
 from maskserve.paddlex.model_files import wrong_name
 from maskserve.temporary import owned_folder, remove_stale
 from maskserve_convert.agreement import check_agreement
-from maskserve_convert.checked_choices import check_choices
+from maskserve_convert.checked_choices import check_choices, check_serving
 from maskserve_convert.container_cores import make_for_container
 from maskserve_convert.cores import Core, Report, make_core, need
 from maskserve_convert.int8.calibration import Calibration, choose_images
@@ -112,11 +112,8 @@ def convert(
     containers = check_choices(
         engine, precision, layout, target, bundle=bundle, onnx=onnx, calibration=calibration, decode=decode
     )
+    check_serving(bundle=bundle, onnx=onnx, queue=queue, instances=instances, threads=threads, decode=decode)
     folder = PaddleFolder.open(Path(source), labels=None if labels is None else Path(labels))
-    if queue is not None and queue < 1:
-        raise ToolError(f"queue={queue}: a queue must hold one request at least")
-    if any(number is not None and number < 1 for number in (instances, threads)):
-        raise ToolError(f"instances={instances}, threads={threads}: both are whole numbers from 1 on")
     images = _calibration(calibration, seed)
     name = folder.model_name if name is None else name
     if wrong := wrong_name(name):
