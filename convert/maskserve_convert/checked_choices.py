@@ -48,6 +48,33 @@ def check_choices(
     return found
 
 
+def check_serving(
+    *,
+    bundle: str | Path | None,
+    onnx: str | Path | None,
+    queue: int | None,
+    instances: int | None,
+    threads: int | None,
+    decode: str,
+) -> None:
+    """Check whether what is said of a server will be read by one.
+
+    Raises:
+        ToolError: it makes no sense, or goes into a file that has no place for it.
+    """
+    if queue is not None and queue < 1:
+        raise ToolError(f"queue={queue}: a queue must hold one request at least")
+    if any(number is not None and number < 1 for number in (instances, threads)):
+        raise ToolError(f"instances={instances}, threads={threads}: both are whole numbers from 1 on")
+    given = {"--instances": instances, "--threads": threads}
+    if onnx is not None:
+        given |= {"--queue": queue, "--decode": None if decode == FULL else decode}
+    unread = [option for option, value in given.items() if value is not None]
+    if unread and (bundle is not None or onnx is not None):
+        what = "--bundle" if onnx is None else "--onnx"
+        raise ToolError(f"what {what} writes has no place for {' and '.join(unread)}: leave that out")
+
+
 def _check_calibration(engine: str, precision: str, calibration: object) -> None:
     if precision != INT8:
         if calibration:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import gettempdir
 
 from maskserve.errors import ToolError
 from maskserve.paddlex.model_files import wrong_name
 from maskserve.temporary import owned_folder, remove_stale
 from maskserve_convert.agreement import check_agreement
-from maskserve_convert.checked_choices import check_choices
+from maskserve_convert.checked_choices import check_choices, check_serving
 from maskserve_convert.container_cores import make_for_container
 from maskserve_convert.cores import Core, Report, make_core, need
 from maskserve_convert.int8.calibration import Calibration, choose_images
@@ -27,7 +25,7 @@ from maskserve_convert.triton import entries, repository
 from maskserve_convert.triton.repository import check_place
 from maskserve_convert.triton.sizing import Wanted, core_of, write
 from maskserve_convert.triton.targets import Container
-from maskserve_convert.writable import check_writable
+from maskserve_convert.writable import check_writable, room_explained
 from maskserve_server.bundle import write_bundle
 from maskserve_server.engine_table import AUTO, EMBEDDED, FP32, ONNXRUNTIME, PADDLE
 from maskserve_server.spec import FULL
@@ -114,11 +112,8 @@ def convert(
     containers = check_choices(
         engine, precision, layout, target, bundle=bundle, onnx=onnx, calibration=calibration, decode=decode
     )
+    check_serving(bundle=bundle, onnx=onnx, queue=queue, instances=instances, threads=threads, decode=decode)
     folder = PaddleFolder.open(Path(source), labels=None if labels is None else Path(labels))
-    if queue is not None and queue < 1:
-        raise ToolError(f"queue={queue}: a queue must hold one request at least")
-    if any(number is not None and number < 1 for number in (instances, threads)):
-        raise ToolError(f"instances={instances}, threads={threads}: both are whole numbers from 1 on")
     images = _calibration(calibration, seed)
     name = folder.model_name if name is None else name
     if wrong := wrong_name(name):
@@ -162,15 +157,10 @@ def _scratch() -> Iterator[Path]:
     """
     remove_stale()
     try:
-        with owned_folder("convert") as made_in:
+        with room_explained("a conversion"), owned_folder("convert") as made_in:
             yield made_in.path
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise ToolError(f"the model cannot be converted: {error}") from error
-        raise ToolError(
-            f"a conversion writes temporary files below {gettempdir()}, which failed: {error.strerror or error}; make "
-            "room there, or name another folder with the environment variable TMPDIR"
-        ) from error
+        raise ToolError(f"the model cannot be converted: {error}") from error
 
 
 def _calibration(paths: Path | Sequence[Path] | None, seed: int) -> Calibration | None:

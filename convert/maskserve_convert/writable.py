@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 
 from maskserve.errors import ToolError
 
@@ -48,3 +50,24 @@ def explained(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ToolError(f"{place} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def room_explained(what: str) -> Iterator[None]:
+    """Say where there is no room for temporary files; what the system says names one that was to be copied.
+
+    Args:
+        what: who writes them, as the subject of a sentence.
+
+    Raises:
+        ToolError: there is none.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        raise ToolError(
+            f"{what} writes temporary files below {gettempdir()}, which failed: {error.strerror or error}; make room "
+            "there, or name another folder with the environment variable TMPDIR"
+        ) from error

@@ -117,6 +117,19 @@ def test_what_does_not_go_together(more: dict[str, str], demo_model: Path, tmp_p
         convert(demo_model, onnx=tmp_path / "out", **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"onnx": "out", "queue": 3, "decode": "reduced"}, "what --onnx writes has no place for --queue and --decode"),
+        ({"onnx": "out", "threads": 2}, "what --onnx writes has no place for --threads"),
+        ({"bundle": "a.maskserve", "instances": 2, "queue": 3}, "what --bundle writes has no place for --instances:"),
+    ],
+)
+def test_what_would_be_ignored_without_a_word(given: dict[str, Any], said: str, demo_model: Path) -> None:
+    with pytest.raises(ToolError, match=said):
+        convert(demo_model, **given)
+
+
 def _half_of_it(source: Path, target: Path) -> None:
     Path(target).write_bytes(Path(source).read_bytes()[:3])
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

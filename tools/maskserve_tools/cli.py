@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -48,6 +50,10 @@ without a server, as with paddlex:
 """
 
 
+# What a file system says of a place that a user named; other errors of the system are mistakes of ours.
+_OF_A_PLACE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with all subcommands."""
     parser = Parser(
@@ -79,6 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(parsed.run(parsed))
     except MaskserveError as error:
         write_error(f"maskserve: {error.message}\n")
+        return 1
+    except OSError as error:
+        if error.errno not in _OF_A_PLACE or error.filename is None:
+            raise
+        write_error(f"maskserve: {os.fsdecode(error.filename)!r} cannot be used: {error.strerror}\n")
         return 1
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0].startswith("maskserve"):

@@ -122,6 +122,20 @@ def cars(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+def test_a_bundle_by_a_relative_path_is_not_looked_for_in_the_repository(
+    cars: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = list[object]()
+
+    def create(model: object, **_: object) -> Pipeline:
+        named.append(model)
+        return Pipeline("tiny", FakeTransport())
+
+    monkeypatch.setattr("maskserve.create_pipeline", create)
+    assert main(["evaluate", "people.maskserve", "--coco", str(cars())]) == 0
+    assert named == ["people.maskserve"]
+
+
 def test_boxes_alone_and_a_table(
     fake: FakeTransport, cars: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +164,14 @@ def test_an_image_of_another_size(
     file = cars()
     cv2.imwrite(str(file.parent / "b.png"), np.full((10, 8, 3), 90, np.uint8))
     assert "b.png is 10 x 8 (height, width), but the annotations say 8 x 10" in refused(capsys, "--coco", file)
+
+
+def test_an_image_that_its_exif_data_turn(
+    fake: FakeTransport, cars: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = cars()
+    fake.respond = lambda _: make_answer([], (10, 8))
+    assert "or its EXIF data turn it: annotate it as it is shown" in refused(capsys, "--coco", file)
 
 
 def test_an_image_that_cannot_be_read(

@@ -84,7 +84,7 @@ def judged(document: dict[str, Any], found: list[dict[str, Any]], folder: Path) 
     file.write_text(json.dumps(document))
     dataset = read_dataset(file)
     images = {image["id"]: number for number, image in enumerate(document["images"], 1)}
-    classes = {4: 1, 9: 2}
+    classes = {9: 1, 4: 2}
     ours = [{**one, "image_id": images[one["image_id"]], "category_id": classes[one["category_id"]]} for one in found]
     return dict(score(dataset, ours, [1, 2]))
 

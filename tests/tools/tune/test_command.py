@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,9 @@ def test_a_model_is_measured_and_written(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("maskserve_tools.tune.tuning.usable_cpus", lambda: 1)  # the fewest setups
     models, name = Path(shutil.copytree(demo_repository, tmp_path / "models")), f"{DEMO}-single"
+    for file in models.glob("*/1/model.json"):
+        description = json.loads(file.read_text())
+        file.write_text(json.dumps({**description, "queue": {**description["queue"], "size": 1}}))
     before = create_pipeline(models / name).segment(PHOTOS / "astronaut.jpg")
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -34,6 +38,7 @@ def test_a_model_is_measured_and_written(
     assert status == 0, steps
     assert "broken.jpg is left out" in steps
     assert "turn 1 of 1, ensemble" in steps
+    assert f"{name} refuses more than 1 requests at once (convert --queue), in the tests none" in steps
     verdict = next(line for line in output.splitlines() if line.startswith(("The best is", "There is nothing to win")))
     assert verdict in (tmp_path / f"tune-{name}" / "report.md").read_text()
     setup = TunedEntry.read(models, name, cpus=1).setup

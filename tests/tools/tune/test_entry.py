@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from maskserve import create_pipeline
 from maskserve.errors import ToolError
 from maskserve_convert.triton import repository
+from maskserve_server.spec import Queue
 from maskserve_tools.tune import processes
 from maskserve_tools.tune.entry import TunedEntry, counts_of, set_counts
 from maskserve_tools.tune.setups import Setup
@@ -102,6 +105,34 @@ def test_another_engine_and_counts_are_written_and_read(copied: Path) -> None:
     assert [(i.box, i.score, i.mask.to_coco()) for i in again.instances] == [
         (i.box, i.score, i.mask.to_coco()) for i in before.instances
     ]
+
+
+def test_no_room_for_the_copies_is_said_of_their_place(
+    demo_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the system says names the file that was to be copied, which is elsewhere."""
+
+    def refuse(source: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+
+    monkeypatch.setattr("os.link", refuse)
+    monkeypatch.setattr("shutil.copyfile", refuse)
+    entry = TunedEntry.read(demo_repository, DEMO, cpus=2)
+    with pytest.raises(ToolError, match=r"`maskserve tune` writes temporary files below .*No space left.*TMPDIR"):
+        entry.build(entry.setup, {}, tmp_path / "cores", name="tune-0", cpus=2)
+
+
+def test_a_core_that_is_a_link_is_not_left_leading_nowhere(copied: Path) -> None:
+    core = copied / f"{DEMO}.core" / "1" / "core.onnx"
+    core.rename(copied.parent / "core.onnx")
+    core.symlink_to(Path("..", "..", "..", "core.onnx"))
+    entry = TunedEntry.read(copied, DEMO, cpus=2)
+    made = entry.build(entry.setup, {}, copied.parent / "deep" / "down", name="tune-0", cpus=2, queue=Queue(9, 8.0))
+    files = {path.name: path for each in made for path in each.files.values()}
+    assert files["core.onnx"].read_bytes() == (copied.parent / "core.onnx").read_bytes()
+    descriptions = [text for each in made for name, text in each.texts.items() if name.endswith("model.json")]
+    assert {json.loads(text)["queue"]["size"] for text in descriptions} == {9}
+    assert entry.spec.queue != Queue(9, 8.0)
 
 
 def test_threads_that_share_out_the_cpus_are_not_written() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from maskserve.errors import ToolError
 from maskserve_tools.tune.load import Turn, p95, rate_of, take_turn
 from maskserve_tools.tune.record import FILE, Record
 from maskserve_tools.tune.search import Search
@@ -153,6 +154,19 @@ def test_what_does_not_load_is_a_problem_and_the_others_are_measured(tmp_path: P
     assert broken not in left
     assert len(left) == 5
     assert {figures.problem for figures in record.figures([broken])} == {"no memory"}
+
+
+def test_nothing_can_be_compared_with_a_current_setup_that_does_not_load(tmp_path: Path) -> None:
+    machine = Machine(dict.fromkeys(everything(), 10.0))
+    machine.broken = {CURRENT: "no memory"}
+    search, record = machine.search(tmp_path)
+    with pytest.raises(
+        ToolError, match=r"cannot be served as it is now \(ensemble, openvino, fp32, 1 x 2\).*no memory"
+    ):
+        search.run()
+    record.add_problem(CURRENT, "no memory")  # as earlier versions noted it
+    machine.broken = {}
+    assert CURRENT in machine.search(tmp_path)[0].run()
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:

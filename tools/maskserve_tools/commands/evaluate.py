@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskserve.paddlex.model_files import is_converted
+from maskserve.paddlex.model_files import is_bundle, is_converted
 from maskserve_tools.options import positive, score, seconds
 from maskserve_tools.reporting import is_terminal, say
 from maskserve_tools.terminal import is_unicode
@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--category", action="append", dest="categories", default=[], metavar="NAME",
         help="judge this category alone; may be repeated")  # fmt: skip
     add("--common", action="store_true", help="judge the categories that both have, and leave the others out")
-    add("--by-order", action="store_true", help="take the categories, by their ids, for the classes 0, 1, 2 and so on")
+    add("--by-order", action="store_true", help="take the categories, as the file has them, for the classes 0, 1, 2...")
     add("--threshold", type=score, default=_THRESHOLD, metavar="T",
         help="leave out what scores less; a higher one is faster, and lowers AP (default %(default)g)")  # fmt: skip
     add("--limit", type=positive, metavar="N", help="take the first N images alone")
@@ -104,7 +104,8 @@ def _pipeline(args: argparse.Namespace) -> Pipeline:
 
     named: str | Path = args.name
     entry = args.repository / args.name
-    if args.url is None and not os.environ.get("MASKSERVE_URL") and is_converted(entry):
+    # a bundle is known by its name alone, and its path is no entry's
+    if args.url is None and not os.environ.get("MASKSERVE_URL") and not is_bundle(entry) and is_converted(entry):
         named = entry
     return create_pipeline(named, url=args.url, timeout=args.timeout, concurrency=args.concurrency)
 

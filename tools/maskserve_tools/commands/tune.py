@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from maskserve.errors import ToolError
 from maskserve_convert.choices import PRECISIONS
 from maskserve_tools.options import positive, seconds
 
 if TYPE_CHECKING:
     from maskserve_tools.tune.report import Findings
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 _EPILOG = """\
 The setups are served side by side by an embedded server and take turns, so that other load on the machine disturbs all
 alike. What is far behind is dropped after a turn. A run that was stopped goes on where it was. DIR then has report.md,
@@ -70,11 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         ToolError: the entry cannot be tuned.
     """
     from maskserve_tools.extras import need
+    from maskserve_tools.given_images import given_images
 
-    photos = arguments.photos
-    found = sorted(p for p in photos.rglob("*") if p.suffix.lower() in _SUFFIXES) if photos.is_dir() else [photos]
-    if not found or not found[0].is_file():
-        raise ToolError(f"there are no images at {photos}")
+    photos = given_images(arguments.photos)
     need("maskserve tune", "embedded")
     from maskserve_tools.tune.tuning import Plan, tune
 
@@ -90,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             Plan(
                 name=arguments.name,
                 repository=arguments.repository,
-                photos=found,
+                photos=photos,
                 folder=folder,
                 latency=None if arguments.latency is None else arguments.latency / 1e3,
                 precisions=tuple(arguments.precisions),

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from maskserve.errors import ToolError
 from maskserve_tools.options import score
 
 if TYPE_CHECKING:
     from maskserve_tools.verify.comparison import Comparison
     from maskserve_tools.verify.verification import ImageVerdict
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 _EPILOG = """\
 The same images go through Paddle Inference on the original folder, with PaddleX's own arithmetic, and through the
 server. Equal means: the same instances, scores within 0.001, boxes within 0.5 px, masks with an intersection over
@@ -62,12 +60,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare, print a table, and say the verdict."""
     from maskserve import create_pipeline
     from maskserve_tools.extras import need
+    from maskserve_tools.given_images import given_images
     from maskserve_tools.model_source import find_source
     from maskserve_tools.models.fetching import source_folder
     from maskserve_tools.verify.verification import check_source, verify
 
     find_source(arguments.source, named=False)
-    images = _images(arguments.photos)
+    images = given_images(arguments.photos)
     need("maskserve verify", "convert", *(() if arguments.url else ("embedded",)))
     source = source_folder(arguments.source, report=lambda line: print(line, file=sys.stderr))
     if not arguments.url:
@@ -97,13 +96,6 @@ def _decodes_reduced(entry: Path) -> bool:
     folders = (entry, entry.with_name(contract.step_name(entry.name, contract.PREPROCESS)))
     found = [file.parent for folder in folders for file in sorted(folder.glob(f"*/{FILE_NAME}"))]
     return any(ModelSpec.read(version).decode == REDUCED for version in found[-1:])
-
-
-def _images(path: Path) -> list[Path]:
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
-    if not found or not found[0].is_file():
-        raise ToolError(f"there are no images at {path}")
-    return found
 
 
 @contextlib.contextmanager

@@ -124,7 +124,7 @@ def check_backends(entries: Sequence[ReadEntry]) -> list[Finding]:
     except ToolError:
         return []
     wanting = [entry for entry in entries if entry.backend != "ensemble" and not (backends / entry.backend).is_dir()]
-    why = "it has the python backend alone, and refuses the whole repository"
+    why = "it has the python backend alone, and serves the other models without this one"
     fix = "run the official container (docker/), or convert the model again without --target"
     return [
         warning(f"{entry.name} runs in Triton's {entry.backend} backend, not in `maskserve serve`", why, fix)

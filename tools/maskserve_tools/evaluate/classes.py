@@ -47,7 +47,7 @@ def match_by_name(labels: Sequence[str], dataset: Dataset) -> Classes:
 
 
 def match_by_order(labels: Sequence[str], dataset: Dataset) -> Classes:
-    """Take the categories in the order of their ids for the classes, as PaddleDetection does when it trains.
+    """Take the categories in the order of the file for the classes, as PaddleDetection does when it trains.
 
     Raises:
         ToolError: there are not as many of them.

@@ -7,13 +7,16 @@ are compared with nothing, and a missing key is a KeyError. So everything is che
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maskserve.errors import InputError, ToolError, listed
-from maskserve_tools.evaluate.segmentation import BrokenAnnotation, Size, box_of, run_lengths, whole_number
+from maskserve_tools.evaluate.segmentation import BrokenAnnotation, Size, as_whole, box_of, flag, run_lengths
+from maskserve_tools.evaluate.units import check_units
 
 _SHOWN = 5  # of a long list of names
 
@@ -40,7 +43,7 @@ class Dataset:
     Attributes:
         file: the annotation file.
         images: in the order of the file.
-        categories: the names by their numbers, which are from 1, in the order of the ids in the file.
+        categories: the names by their numbers, which are from 1, in the order of the file.
         annotations: dicts as pycocotools reads them, with our numbers.
         masks: whether the annotations have masks; else they have boxes alone.
     """
@@ -69,11 +72,12 @@ def read_dataset(file: Path, images: Path | None = None, *, limit: int | None = 
     """
     document = _document(file)
     names = _categories(file, document["categories"])
-    numbers = {identity: number for number, identity in enumerate(sorted(names, key=_in_order), 1)}
+    numbers = {identity: number for number, identity in enumerate(names, 1)}
     chosen = _records(file, document["images"], "image")[:limit]
     sizes = [_size(file, record) for record in chosen]
     known = {record["id"]: 0 for record in document["images"]}  # 0: left out by `limit`
     known |= {record["id"]: number for number, record in enumerate(chosen, 1)}
+    _check_files(file, chosen)
     paths = _find_images(file, images, [record["file_name"] for record in chosen])
     found = tuple(TruthImage(number, *one) for number, one in enumerate(zip(paths, sizes, strict=True), 1))
     annotations = list(_annotations(file, document["annotations"], found, known, numbers))
@@ -83,6 +87,7 @@ def read_dataset(file: Path, images: Path | None = None, *, limit: int | None = 
     if 0 < with_masks < len(annotations):
         without = len(annotations) - with_masks
         raise ToolError(f"{file}: {without} of {len(annotations)} annotations have no segmentation: give it to all")
+    check_units(file, found, annotations)
     return Dataset(
         file,
         found,
@@ -114,10 +119,10 @@ def _records(file: Path, records: Sequence[Any], what: str) -> list[Mapping[str,
     seen = set()
     for position, record in enumerate(records):
         identity = record.get("id") if isinstance(record, dict) else None
-        if not isinstance(identity, int | str) or isinstance(identity, bool):
-            raise ToolError(f"{file}: {what} number {position} has no id")
+        if _identity(identity) is None:
+            raise ToolError(f"{file}: {what} number {position} has no id that is a whole number or a text")
         if identity in seen:
-            raise ToolError(f"{file}: two {what} records have the id {identity}")
+            raise ToolError(f"{file}: two {what} records have the id {identity!r}")
         seen.add(identity)
     return list(records)
 
@@ -134,17 +139,34 @@ def _categories(file: Path, records: Sequence[Any]) -> dict[int | str, str]:
     return names
 
 
-def _in_order(identity: int | str) -> tuple[bool, int, str]:
-    return (True, 0, identity) if isinstance(identity, str) else (False, identity, "")
+def _identity(value: Any) -> int | str | None:
+    """Return an id, which may be a whole number that was written as 1.0; None for what is none."""
+    return value if isinstance(value, str) else as_whole(value)
 
 
 def _size(file: Path, record: Mapping[str, Any]) -> Size:
-    size = whole_number(record.get("height")), whole_number(record.get("width"))
+    size = as_whole(record.get("height")) or 0, as_whole(record.get("width")) or 0
     if not isinstance(record.get("file_name"), str) or not record["file_name"]:
         raise ToolError(f"{file}: the image {record['id']} has no file_name")
     if min(size) < 1:
-        raise ToolError(f"{file}: the image {record['id']} ({record['file_name']}) has no height and width in pixels")
+        name = record["file_name"]
+        raise ToolError(f"{file}: the image {record['id']} ({name}) has no height and width in whole pixels")
     return size
+
+
+def _check_files(file: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Make sure that each file is of one record: with its objects in two, what is found is wrong in one or the other.
+
+    Raises:
+        ToolError: two records are of one file.
+    """
+    seen = dict[str, Any]()
+    for record in records:
+        name = os.path.normpath(record["file_name"])
+        if name in seen:
+            both = f"{seen[name]!r} and {record['id']!r}"
+            raise ToolError(f"{file}: the images {both} are of one file, {name}: give all of its objects to one")
+        seen[name] = record["id"]
 
 
 def _find_images(file: Path, folder: Path | None, names: Sequence[str]) -> list[Path]:
@@ -153,8 +175,10 @@ def _find_images(file: Path, folder: Path | None, names: Sequence[str]) -> list[
     Raises:
         ToolError: some are missing.
     """
+    if folder is not None:
+        _check_folder(folder)
     folders = [folder] if folder is not None else list(_usual_folders(file))
-    by_folder = {place: [name for name in names if not (place / name).is_file()] for place in folders}
+    by_folder = {place: [name for name in names if not os.path.isfile(place / name)] for place in folders}
     place = min(by_folder, key=lambda candidate: len(by_folder[candidate]))
     if missing := by_folder[place]:
         where = place if folder is not None or len(missing) < len(names) else " or ".join(map(str, folders))
@@ -163,6 +187,13 @@ def _find_images(file: Path, folder: Path | None, names: Sequence[str]) -> list[
             f"{len(missing)} of {len(names)} images of {file} are not in {where}: {listed(missing, _SHOWN)}{told}"
         )
     return [place / name for name in names]
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise ToolError(f"the images cannot be looked for in {folder} (--images): {error.strerror}") from error
 
 
 def _usual_folders(file: Path) -> Iterator[Path]:
@@ -190,24 +221,21 @@ def _annotations(
         if not isinstance(record, dict):
             raise ToolError(f"{file}: annotation number {position} is no object")
         what = f"{file}: the annotation {record.get('id', f'number {position}')}"
-        image, category = _hashable(record.get("image_id")), _hashable(record.get("category_id"))
+        image, category = _identity(record.get("image_id")), _identity(record.get("category_id"))
         if image not in known:
-            raise ToolError(f"{what} is of the image {image}, which the file does not list")
-        if category not in categories:
-            raise ToolError(f"{what} is of the category {category}, which the file does not list")
+            raise ToolError(f"{what} is of the image {image!r}, which the file does not list")
+        if category is None or category not in categories:
+            raise ToolError(f"{what} is of the category {category!r}, which the file does not list")
         if not known[image]:
             continue
         of, number = images[known[image] - 1], number + 1
         try:
             shape = _shape(record, of.size)
+            crowd = flag(record.get("iscrowd"), "iscrowd")
         except BrokenAnnotation as error:
             raise ToolError(f"{what} {error}") from error
         numbers = {"id": number, "image_id": of.number, "category_id": categories[category]}
-        yield {**numbers, "iscrowd": int(bool(record.get("iscrowd"))), **shape}
-
-
-def _hashable(value: Any) -> Any:
-    return value if isinstance(value, int | str) else None
+        yield {**numbers, "iscrowd": crowd, **shape}
 
 
 def _shape(record: Mapping[str, Any], size: Size) -> Mapping[str, Any]:
@@ -223,6 +251,6 @@ def _shape(record: Mapping[str, Any], size: Size) -> Mapping[str, Any]:
     else:
         raise BrokenAnnotation("has neither a segmentation nor a bbox")
     area = record.get("area")
-    if not isinstance(area, int | float) or isinstance(area, bool) or not area >= 0:
+    if not isinstance(area, int | float) or isinstance(area, bool) or not 0 < area < math.inf:
         area = float(mask.area(code)) if code is not None else box[2] * box[3]
     return {"bbox": box, "area": area, **({} if code is None else {"segmentation": code})}

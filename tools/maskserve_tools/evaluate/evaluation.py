@@ -93,9 +93,11 @@ def _together(
             raise ToolError(f"{image.path} holds several images; annotations are of one")
         if result.instances.image_size != image.size:
             (height, width), (other, wide) = result.instances.image_size, image.size
+            is_turned = (height, width) == (wide, other)
+            turned = ", or its EXIF data turn it: annotate it as it is shown" if is_turned else ""
             raise ToolError(
-                f"{image.path} is {height} x {width} (height, width), but the annotations say {other} x {wide}: these "
-                "are other images than were annotated"
+                f"{image.path} is {height} x {width} (height, width), but the annotations say {other} x {wide}: "
+                f"another image was annotated{turned}"
             )
         yield image, result
 

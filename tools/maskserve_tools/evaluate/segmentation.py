@@ -52,7 +52,8 @@ def _encoded(code: Mapping[str, Any], size: Size) -> dict[str, Any]:
         runs = parse_counts(_as_bytes(counts)).tolist() if compressed else list(counts or ())
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise BrokenAnnotation(f"has run lengths that cannot be read ({error})") from error
-    if not all(isinstance(run, int) and run >= 0 for run in runs) or sum(runs) != math.prod(size):
+    runs = [as_whole(run) for run in runs]
+    if not all(run is not None and run >= 0 for run in runs) or sum(runs) != math.prod(size):
         raise BrokenAnnotation(f"has run lengths that do not fill its image of {size[0]} x {size[1]} (height, width)")
     if compressed:
         return {"size": list(size), "counts": _as_bytes(counts)}
@@ -71,9 +72,22 @@ def box_of(box: Any) -> list[float]:
     return [float(side) for side in box]
 
 
-def whole_number(value: Any) -> int:
-    """Return a number of pixels; 0 for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+def as_whole(value: Any) -> int | None:
+    """Return a whole number, which some programs write as 640.0; None for what is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def flag(value: Any, name: str) -> int:
+    """Return 0 or 1.
+
+    Raises:
+        BrokenAnnotation: it is neither, such as the text "0", which Python takes for true.
+    """
+    if value not in (None, 0, 1):
+        raise BrokenAnnotation(f"has an {name} of {value!r}, which is neither 0 nor 1")
+    return int(value or 0)
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:

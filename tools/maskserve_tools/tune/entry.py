@@ -18,11 +18,12 @@ from maskserve import contract
 from maskserve.errors import ToolError
 from maskserve_convert.triton import entries, repository
 from maskserve_convert.triton.sizing import Sizing, Wanted, wanted, write
+from maskserve_convert.writable import room_explained
 from maskserve_server.engine_table import ENGINES, IN_THE_CORE, engine_called
 from maskserve_server.engines import native_precisions
 from maskserve_server.entry_parameters import THREADS
 from maskserve_server.one_conversion import OpenedVersion
-from maskserve_server.spec import FILE_NAME, ModelSpec
+from maskserve_server.spec import FILE_NAME, ModelSpec, Queue
 from maskserve_server.stages import Core, Inputs
 from maskserve_tools.tune.setups import Setup
 
@@ -117,7 +118,7 @@ class TunedEntry:
         }
 
     def build(
-        self, setup: Setup, outputs: entries.Tensors, scratch: Path, *, name: str, cpus: int
+        self, setup: Setup, outputs: entries.Tensors, scratch: Path, *, name: str, cpus: int, queue: Queue | None = None
     ) -> list[repository.Entry]:
         """Return the entries for a setup.
 
@@ -127,18 +128,19 @@ class TunedEntry:
             scratch: where copies of the core's files are made, which the entries then own.
             name: what clients call the model.
             cpus: how many CPUs there are; threads that share them out evenly are not written.
+            queue: the requests that it takes in; None for the entry's own.
 
         Raises:
             NotOfOneConversion: the entry was converted again since it was read.
         """
         core = replace(self.spec.core, engine=setup.engine, precision=setup.precision)
-        spec = replace(self.spec, name=name, core=core)
+        spec = replace(self.spec, name=name, core=core, queue=queue or self.spec.queue)
         engine = {**self.provenance.get("engine", {}), "name": setup.engine, "precision": setup.precision}
         if (setup.engine, setup.precision) != (self.setup.engine, self.setup.precision):
             engine["why"] = "chosen by `maskserve tune`"
         record = {**self.provenance, "engine": engine, "layout": setup.layout}
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        with self.opened.unchanged():
+        with room_explained("`maskserve tune`"), self.opened.unchanged():
             copies = [_copied(path, scratch / name) for path in self.core_files]
         made = entries.build(spec, outputs, copies, layout=setup.layout, provenance=text)
         computing = contract.step_name(name, contract.CORE) if setup.layout == "ensemble" else name
@@ -192,7 +194,7 @@ def _copied(path: Path, folder: Path) -> Path:
         shutil.copytree(path, copy)
         return copy
     try:
-        os.link(path, copy)
+        os.link(os.path.realpath(path), copy)  # a link itself would lead nowhere from another folder
     except OSError:  # another file system
         shutil.copyfile(path, copy)
     return copy

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,35 @@ from maskserve_tools.tune.setups import Figures, Point, Setup
 
 FILE = "turns.jsonl"
 Turns = list[Mapping[int, Turn]]
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep a folder to one run, as far as its file system has locks; it is created.
+
+    Raises:
+        ToolError: another run measures into it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ToolError(f"{folder} cannot be written: {error.strerror}") from error
+    try:
+        with suppress(OSError):
+            _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ToolError(
+            f"another `maskserve tune` measures into {folder} just now, and two at once disturb each other: wait for it"
+        ) from error
 
 
 class Record:
@@ -40,7 +72,7 @@ class Record:
             if not lines or lines[0] != header:
                 lines = [header]
             kept = [header, *(line for line in lines[1:] if self._take(line))]
-            self._file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            self._replace("".join(f"{line}\n" for line in kept))
         except OSError as error:
             raise ToolError(f"{folder} cannot be written: {error}") from error
 
@@ -99,6 +131,12 @@ class Record:
                 file.write(f"{text}\n")
         except OSError as error:
             raise ToolError(f"{self._file} cannot be written: {error}") from error
+
+    def _replace(self, text: str) -> None:
+        """Write the file anew, beside the old one: where the disk is full the turns of hours stay."""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(self._file)
 
     def _take(self, text: str) -> bool:
         """Take a line of the file; False for one that was cut off."""

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from maskserve.errors import ToolError
 from maskserve_tools.tune.load import Turn
 from maskserve_tools.tune.record import Record
 from maskserve_tools.tune.setups import Setup, first_round, second_round, worth_another_turn
@@ -60,7 +61,11 @@ class Search:
     report: Callable[[str], None]
 
     def run(self) -> list[Setup]:
-        """Measure, and return the setups to choose among: those that were measured in every turn."""
+        """Measure, and return the setups to choose among: those that were measured in every turn.
+
+        Raises:
+            ToolError: the current setup cannot be served.
+        """
         engines = self._engines()
         setups = second_round(engines, self.layouts, self.cpus)
         left = self._measure([self.current, *setups])
@@ -90,10 +95,15 @@ class Search:
         return left
 
     def _measure_group(self, group: Sequence[Setup], turns: int) -> list[Setup]:
-        needed = [setup for setup in group if not self.record.problem(setup)]
+        needed = [setup for setup in group if setup == self.current or not self.record.problem(setup)]
         if all(len(self.record.turns(setup)) >= turns for setup in needed):
             return self._left(needed, turns)
         with self.serve(needed) as served:
+            if problem := served.problems.get(self.current):
+                raise ToolError(
+                    f"the model cannot be served as it is now ({self.current}), and everything is compared with that: "
+                    f"{problem}"
+                )
             for setup, problem in served.problems.items():
                 self.record.add_problem(setup, problem)
                 self.report(f"{setup}: {problem}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from maskserve import Pipeline, contract, create_pipeline
 from maskserve.temporary import owned_folder
 from maskserve_convert.triton import entries, repository
+from maskserve_server.spec import Queue
 from maskserve_tools.embedded import Server, serve
 from maskserve_tools.tune import processes
 from maskserve_tools.tune.entry import TunedEntry
@@ -60,17 +61,23 @@ class Trial:
 
 
 @contextmanager
-def trial(entry: TunedEntry, setups: Sequence[Setup], outputs: entries.Tensors, *, cpus: int) -> Iterator[Trial]:
+def trial(
+    entry: TunedEntry, setups: Sequence[Setup], outputs: entries.Tensors, *, cpus: int, clients: int
+) -> Iterator[Trial]:
     """Serve setups of an entry side by side; those that do not load are told as problems.
+
+    So many clients are let in as will ask: the entry's own queue may be shorter, and a refusal would end the run.
 
     Raises:
         ToolError: none of them can be served.
     """
     names = {setup: f"tune-{number}" for number, setup in enumerate(setups)}
+    own = entry.spec.queue
+    queue = Queue(max(own.size, clients), _TIMEOUT, own.seconds_per_image)
     with owned_folder("tune") as owned, open(os.devnull, "w", encoding="utf-8") as log:
         folder = owned.path / "models"
         for setup, name in names.items():
-            made = entry.build(setup, outputs, owned.path / "cores", name=name, cpus=cpus)
+            made = entry.build(setup, outputs, owned.path / "cores", name=name, cpus=cpus, queue=queue)
             repository.write(folder, name, made)
         with serve(folder, ready_timeout=_TIMEOUT, restart=False, log=log) as server:
             broken = {(contract.model_of(found.name) or found.name): found.reason for found in server.broken}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from maskserve_convert.triton import entries, repository
 from maskserve_server.cpus import usable_cpus
 from maskserve_server.engine_table import engine_called
 from maskserve_server.engines import load_engine
+from maskserve_server.spec import Queue
 from maskserve_server.stages import Core, Inputs, Preprocess
 from maskserve_tools.tune.entry import TunedEntry
 from maskserve_tools.tune.load import Turn
-from maskserve_tools.tune.record import Record
+from maskserve_tools.tune.record import Record, alone_in
 from maskserve_tools.tune.report import Findings
 from maskserve_tools.tune.search import Search
 from maskserve_tools.tune.setups import Setup, choose
@@ -77,15 +78,25 @@ def tune(plan: Plan) -> tuple[Findings, bool]:
     """
     cpus = usable_cpus()
     entry = TunedEntry.read(plan.repository, plan.name, cpus=cpus)
+    if plan.write:
+        repository.check_place(plan.repository, plan.name)
+    with alone_in(plan.folder):
+        return _tune(plan, entry, cpus)
+
+
+def _tune(plan: Plan, entry: TunedEntry, cpus: int) -> tuple[Findings, bool]:
+    most, queue = max(plan.clients), entry.spec.queue
+    if most > queue.size:
+        plan.report(f"{plan.name} refuses more than {queue.size} requests at once (convert --queue), in the tests none")
     images = _images(plan, entry)
     outputs = _outputs(entry, images[0], cpus)
     own, shown = _engines(entry, plan.precisions)
-    record = Record(plan.folder, _conditions(plan, entry, images, cpus))
+    record = Record(plan.folder, _conditions(plan, entry, images, cpus, engines={name for name, _ in own + shown}))
     core_bytes = sum(path.stat().st_size for path in entry.core_files if path.is_file())
 
     @contextmanager
     def served(setups: Sequence[Setup]) -> Iterator[_Measures]:
-        with trial(entry, setups, outputs, cpus=cpus) as running:
+        with trial(entry, setups, outputs, cpus=cpus, clients=most) as running:
             yield _Measures(running, images, plan)
 
     search = Search(
@@ -185,12 +196,18 @@ def _engines(entry: TunedEntry, wanted: Sequence[str]) -> tuple[list[tuple[str, 
     return own, shown
 
 
-def _conditions(plan: Plan, entry: TunedEntry, images: Sequence[bytes], cpus: int) -> dict[str, object]:
-    """Return what turns must have in common to be compared."""
-    digest = hashlib.sha256()
+def _conditions(
+    plan: Plan, entry: TunedEntry, images: Sequence[bytes], cpus: int, engines: Collection[str]
+) -> dict[str, object]:
+    """Return what turns must have in common to be compared.
+
+    The model's description counts, as decoding and thresholds are in it; not its queue, which is measured anew whenever
+    it is converted.
+    """
+    digest = hashlib.sha256(repr(replace(entry.spec, queue=Queue())).encode())
     for content in (*images, *(path.read_bytes() for path in entry.core_files if path.is_file())):
         digest.update(hashlib.sha256(content).digest())
-    packages = {"maskserve", engine_called(entry.setup.engine).package}
+    packages = {"maskserve", *(engine_called(name).package for name in engines)}
     return {
         "model": plan.name,
         "current": str(entry.setup),
