@@ -119,6 +119,9 @@ class Camera:
     def isOpened(self) -> bool:
         return True
 
+    def set(self, what: int, value: float) -> bool:
+        return False
+
     def read(self) -> tuple[bool, np.ndarray | None]:
         assert self.tick.acquire(timeout=30)
         if self.given == self.count:
