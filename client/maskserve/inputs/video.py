@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maskserve.ending import source_steps
 from maskserve.errors import InputError, InvalidImage
 from maskserve.inputs.image import InputImage
 from maskserve.inputs.urls import shown
@@ -124,7 +125,8 @@ class _Newest:
                     self._moment = time.monotonic() - self._began
                     self._changed.notify()
         finally:
-            self._capture.release()
+            with source_steps.step():
+                self._capture.release()
             with self._changed:
                 self._ended = True
                 self._changed.notify()
@@ -164,7 +166,8 @@ def _moment(capture: Any, index: int, rate: float) -> float | None:
 
 
 def _next(capture: Any) -> NDArray[np.uint8] | None:
-    there, frame = capture.read()
+    with source_steps.step():
+        there, frame = capture.read()
     if not there or frame is None:
         return None
     pixels: NDArray[np.uint8] = frame
