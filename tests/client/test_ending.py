@@ -17,7 +17,7 @@ BUSY = """
     from maskserve.inputs import video
     from maskserve.pipeline import Pipeline
 
-    PIXELS = np.zeros((2000, 1000, 3), np.uint8)
+    PIXELS = np.zeros((200, 200, 3), np.uint8)
 
     def read():
         return cv2.medianBlur(PIXELS, 7)
@@ -31,7 +31,9 @@ BUSY = """
 
     def frames():
         while True:
-            yield read()
+            for _ in range(20):
+                frame = read()
+            yield frame
 """
 CAMERA = """
     video.open_video = lambda source: Camera()
