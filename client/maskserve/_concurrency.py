@@ -12,6 +12,7 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from maskserve.ending import source_steps
 from maskserve.errors import MaskserveError
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class Feeder(Generic[T, R]):
             source = iter(items)
             while self._room.acquire() and not self._stopped:
                 try:
-                    item = next(source)
+                    with source_steps.step():
+                        item = next(source)
                 except StopIteration:
                     break
                 if self._stopped:

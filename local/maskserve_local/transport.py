@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from maskserve import contract
 from maskserve.decoding.decoders import OwnProcess
+from maskserve.ending import computing
 from maskserve.errors import InferenceFailed, MaskserveError, ModelNotFound, RequestTimeout, ServerUnavailable
 from maskserve.transport.base import ServedModel, ServerStatus
 from maskserve.transport.cancellation import CalledOff
@@ -65,7 +66,8 @@ class InProcessTransport:
         self._check(model)
         deadline = time.monotonic() + self._timeout
         try:
-            with fork_gate.request():  # an engine's locks that a request holds would be held for ever in the child
+            # an engine's locks that a request holds would be held for ever in a child
+            with computing.step(), fork_gate.request():
                 outputs = self._run(_inputs(request), request, deadline)
             return OwnAnswer(_tensor(name, array) for name, array in outputs.items())
         except MaskserveError:

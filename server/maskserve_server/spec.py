@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from maskserve_server.spec_check import check_document
 from maskserve_server.steps import show
 
 FILE_NAME = "model.json"
+_UPDATE = "a newer one wrote it; update this one, or convert the model with this one"
 
 # How JPEG files are decoded: all their pixels, as PaddleX does, or about as many as the network looks at.
 FULL, REDUCED = DECODINGS = ("full", "reduced")
@@ -144,17 +145,21 @@ class ModelSpec:
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise _damaged(error) from error
         if type(version) is not int or version != contract.VERSION:
+            newer = type(version) is int and version > contract.VERSION
             raise ToolError(
                 f"{FILE_NAME} is of contract version {show(version)}, this maskserve speaks {contract.VERSION}: "
-                "convert again"
+                f"{_UPDATE if newer else 'convert again'}"
             )
         try:
             check_document(document)
-            return cls._from_document(document)
+            unknown = _unknown_key(document)
+            if unknown is None:
+                return cls._from_document(document)
         except ToolError as error:
             raise ToolError(f"this {FILE_NAME} is damaged ({error.message}): convert the model again") from error
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise _damaged(error) from error
+        raise ToolError(f"{FILE_NAME} has the key {unknown!r}, which this maskserve does not know: {_UPDATE}")
 
     @classmethod
     def _from_document(cls, document: dict[str, Any]) -> ModelSpec:
@@ -183,6 +188,18 @@ class ModelSpec:
             return cls.from_json(text)
         except ToolError as error:
             raise ToolError(f"{path}: {error.message}") from error
+
+
+def _unknown_key(document: Mapping[str, Any]) -> str | None:
+    """Return a key that only a newer maskserve can have written."""
+    parts = {"": ModelSpec, "core.": CoreSpec, "limits.": Limits, "queue.": Queue}
+    for where, kind in parts.items():
+        given = document.get(where.removesuffix("."), {}) if where else document
+        known = {each.name for each in fields(kind)}
+        for key in given:
+            if key not in known:
+                return f"{where}{key}"
+    return None
 
 
 def _damaged(error: Exception) -> ToolError:

@@ -25,6 +25,8 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.reply(302, b"", Location="file:///etc/hostname")
         elif self.path.startswith("/photo.png"):
             self.reply(200, PNG)
+        elif self.path == "/clip.mp4":
+            self.reply(200, b"\0\0\0\x18ftypisom" + bytes(100))
         else:
             self.reply(404, b"no")
 
@@ -69,6 +71,12 @@ def test_a_url_without_a_picture(site, path, message):
     (input_image,) = images(site + path)
     with pytest.raises(InputError, match=message):
         input_image.encoded()
+
+
+def test_a_video_at_an_address_is_to_be_saved_first(site):
+    (image,) = images(f"{site}/clip.mp4")
+    with pytest.raises(InputError, match=r"clip\.mp4' is a video: save it to a file"):
+        image.load()
 
 
 def test_a_url_where_nobody_answers():

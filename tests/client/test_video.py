@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import threading
 import time
@@ -109,6 +110,14 @@ def test_a_file_that_is_no_video_inside(content: bytes, tmp_path: Path, pipeline
     assert "a.mp4' cannot be opened" in failure.error.message
 
 
+def test_a_video_that_is_no_file_says_what_to_do(clip: Path, pipeline: Pipeline) -> None:
+    content = clip.read_bytes()
+    for source in (content, bytearray(content), io.BytesIO(content)):
+        (failure,) = pipeline.predict(source, on_error="return")
+        assert isinstance(failure, Failure)
+        assert "a video: save it to a file, and give the path of that" in failure.error.message
+
+
 class Camera:
     """Gives a frame whenever its clock moves on; its pixels are the frame's number."""
 
@@ -118,6 +127,9 @@ class Camera:
 
     def isOpened(self) -> bool:
         return True
+
+    def set(self, what: int, value: float) -> bool:
+        return False
 
     def read(self) -> tuple[bool, np.ndarray | None]:
         assert self.tick.acquire(timeout=30)

@@ -101,6 +101,12 @@ def test_the_command_writes_what_the_readme_tells(
     )
     assert told.stdout.startswith("person 0.")
     assert len(told.stdout.splitlines()) == 1
+    for arguments, words in (([], "usage: python"), (["gone.jpg"], "gone.jpg is not there, or no image")):
+        told = subprocess.run(
+            [sys.executable, tmp_path / "out" / "segment.py", *arguments], capture_output=True, text=True, check=False
+        )
+        assert told.returncode == 1
+        assert told.stderr.splitlines()[-1].startswith(words)
 
 
 def test_another_folder_is_left_alone(demo_model: Path, tmp_path: Path) -> None:

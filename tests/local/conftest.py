@@ -49,8 +49,8 @@ def engine() -> FakeEngine:
     return FakeEngine()
 
 
-@pytest.fixture
-def spec() -> ModelSpec:
+def fake_spec() -> ModelSpec:
+    """Return the description of a model of `FakeEngine`."""
     preprocess = (
         {"type": "Resize", "target_size": [SIDE, SIDE], "keep_ratio": False, "interp": 1},
         {"type": "NormalizeImage", "norm_type": "none", "is_scale": True, "mean": [0, 0, 0], "std": [1, 1, 1]},
@@ -58,6 +58,11 @@ def spec() -> ModelSpec:
     )
     core = CoreSpec("onnxruntime", "core.onnx", ("image",), ("detections", "mask_logits"), (3, SIDE, SIDE))
     return ModelSpec("fake", "mask_rt_detr", {}, preprocess, ("person", "car"), 0.5, core, classes=2)
+
+
+@pytest.fixture
+def spec() -> ModelSpec:
+    return fake_spec()
 
 
 @pytest.fixture

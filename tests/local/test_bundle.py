@@ -104,7 +104,7 @@ def test_a_bundle_of_another_contract(tmp_path: Path, spec: ModelSpec, core: Pat
 
     later = Later(**{name: getattr(spec, name) for name in ModelSpec.__slots__})
     write_bundle(tmp_path / "later.maskserve", later, {"core.onnx": core}, "{}")
-    with pytest.raises(ToolError, match=r"later\.maskserve: .*contract version 99.*convert again"):
+    with pytest.raises(ToolError, match=r"later\.maskserve: .*contract version 99.*update this one"):
         Bundle.open(tmp_path / "later.maskserve")
 
 

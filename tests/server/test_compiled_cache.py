@@ -115,6 +115,8 @@ def test_those_that_were_used_last_stay(cache: CompiledCache, tmp_path: Path, mo
         ({"MASKSERVE_COMPILED_CACHE": "/here", "MASKSERVE_CACHE": "/there"}, "/here"),
         ({"MASKSERVE_COMPILED_CACHE": "", "MASKSERVE_CACHE": "/there"}, None),
         ({"MASKSERVE_CACHE": "/there", "XDG_CACHE_HOME": "/xdg"}, "/there/compiled"),
+        ({"MASKSERVE_COMPILED_CACHE": "~/here"}, f"{Path.home()}/here"),
+        ({"MASKSERVE_CACHE": "~/there"}, f"{Path.home()}/there/compiled"),
         ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/maskserve/compiled"),
         ({"XDG_CACHE_HOME": "relative"}, f"{Path.home()}/.cache/maskserve/compiled"),
         ({}, f"{Path.home()}/.cache/maskserve/compiled"),

@@ -59,7 +59,7 @@ def test_a_spec_survives_its_file(tmp_path: Path) -> None:
 
 def test_a_spec_of_another_contract_is_refused() -> None:
     text = SPEC.to_json().replace(f'"contract": {contract.VERSION}', '"contract": 99')
-    with pytest.raises(ToolError, match="convert again"):
+    with pytest.raises(ToolError, match="update this one"):
         ModelSpec.from_json(text)
 
 

@@ -154,6 +154,13 @@ def test_what_a_video_cannot_be_done_with(predict: Any, tmp_path: Path, capsys: 
     assert "--cutouts" in capsys.readouterr().err
 
 
+def test_a_directory_that_is_there_may_have_a_dot_in_its_name(predict: Any, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.avi", "MJPG", VALUES)
+    (tmp_path / "out.v2").mkdir()
+    assert predict("--input", clip, "--save_path", tmp_path / "out.v2") == 0
+    assert len(read(tmp_path / "out.v2" / "clip.mp4")) == 5
+
+
 def test_numbers_are_cameras_unless_they_are_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "7").write_bytes(b"")

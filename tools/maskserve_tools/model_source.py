@@ -68,7 +68,10 @@ def find_source(text: str, *, labels: str | Path | None = None, named: bool = Tr
     """
     if not text:  # as an unset variable of a shell makes it; Path("") would be the current folder
         raise ToolError("the model is an empty text; give a folder, an archive, a bundle or a name")
+    if "://" in text:
+        raise ToolError(f"{text} is an address: download the model, and name its file or folder here")
     path = Path(text)
+    _check_kind_of_file(path)
     if os.path.isdir(path):  # which has False, and no error, for what cannot be a path
         return ModelSource(text, _kind_of(path, None if labels is None else Path(labels), named))
     if path.suffix == ".maskserve" or (os.path.isfile(path) and is_bundle(path)):
@@ -82,6 +85,24 @@ def find_source(text: str, *, labels: str | Path | None = None, named: bool = Tr
     if catalogue.is_official(name):
         return ModelSource(name, Kind.PADDLE)
     raise ToolError(_unknown(text))
+
+
+def _check_kind_of_file(path: Path) -> None:
+    """Refuse what has a name that is there, but can hold no model.
+
+    Raises:
+        ToolError: it is a link that leads nowhere, a device, or made for programs that are not maskserve.
+    """
+    if os.path.islink(path) and not os.path.exists(path):
+        raise ToolError(f"{path} is a link to {os.readlink(path)}, which is not there")
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise ToolError(f"{path} is a pipe, a socket or a device, and no model")
+    onnx = path / "model.onnx" if os.path.isfile(path / "segment.py") else path
+    if onnx.suffix.lower() == ".onnx" and os.path.isfile(onnx):
+        raise ToolError(
+            f"{path} is a network for other programs: name the Paddle folder that it was made from, or what "
+            "`maskserve convert FOLDER --bundle model.maskserve` writes"
+        )
 
 
 def _unknown(text: str) -> str:

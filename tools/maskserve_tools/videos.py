@@ -15,7 +15,7 @@ import numpy as np
 from maskserve.drawing.following import Follower
 from maskserve.errors import InputError
 from maskserve.inputs.formats import HEAD_BYTES
-from maskserve.inputs.video import STREAMS, is_video
+from maskserve.inputs.video import STREAMS, is_video, open_video
 from maskserve.saving.files import replacing
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def frame_count(source: str | int) -> int | None:
 
     if isinstance(source, int) or "://" in source:
         return None
-    capture = cv2.VideoCapture(source)
+    capture = open_video(source)
+    if capture is None:
+        return None
     try:
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         return count if count > 0 else None
@@ -172,7 +174,9 @@ def _rate(source: str | int) -> float:
 
     if isinstance(source, int) or "://" in source:
         return _RATE
-    capture = cv2.VideoCapture(source)
+    capture = open_video(source)
+    if capture is None:
+        return _RATE
     try:
         rate = float(capture.get(cv2.CAP_PROP_FPS))
     finally:

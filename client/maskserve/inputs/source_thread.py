@@ -9,6 +9,8 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from maskserve.ending import source_steps
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -55,7 +57,8 @@ def _work_off(steps: SimpleQueue[_Step | None]) -> None:
         outcome: Any = None
         failure: BaseException | None = None
         try:
-            outcome = step()
+            with source_steps.step():
+                outcome = step()
         except BaseException as error:
             failure = error
         with suppress(RuntimeError):  # the loop is closed: nobody waits

@@ -219,6 +219,9 @@ def _from_bytes(content: bytes, path: str | None = None) -> Iterator[InputImage]
         yield from _from_pdf(content, path)
     elif kind == "TIFF":
         yield from _from_tiff(content, path)
+    elif is_video(content[:HEAD_BYTES]):
+        what = "these bytes are" if path is None else f"{shown(path)!r} is"
+        yield _failing(f"{what} a video: save it to a file, and give the path of that", path)
     else:
         yield InputImage(partial(bytes, content), path)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maskserve.ending import source_steps
 from maskserve.errors import InputError, InvalidImage
 from maskserve.inputs.image import InputImage
 from maskserve.inputs.urls import shown
@@ -50,7 +51,7 @@ def file_frames(place: str, path: str) -> Generator[InputImage, None, None]:
     """
     import cv2
 
-    capture = _opened(place)
+    capture = open_video(place)
     if capture is None:
         yield _failing(path, "cannot be opened: it is damaged, or its codec is not supported")
         return
@@ -59,7 +60,7 @@ def file_frames(place: str, path: str) -> Generator[InputImage, None, None]:
         announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         rate = capture.get(cv2.CAP_PROP_FPS)
         while (frame := _next(capture)) is not None:
-            yield _frame(frame, path, index, index / rate if rate > 0 else None)
+            yield _frame(frame, path, index, _moment(capture, index, rate))
             index += 1
     finally:
         capture.release()
@@ -78,7 +79,7 @@ def live_frames(source: int | str, path: str) -> Generator[InputImage, None, Non
         images with `frame_index` (of the camera, dropped ones counted) and `time` (seconds since it was opened). In the
         end one that says that no more frames come.
     """
-    capture = _opened(source)
+    capture = open_video(source)
     if capture is None:
         yield _failing(path, "cannot be opened: no camera answers there")
         return
@@ -124,13 +125,15 @@ class _Newest:
                     self._moment = time.monotonic() - self._began
                     self._changed.notify()
         finally:
-            self._capture.release()
+            with source_steps.step():
+                self._capture.release()
             with self._changed:
                 self._ended = True
                 self._changed.notify()
 
 
-def _opened(source: int | str) -> Any:
+def open_video(source: int | str) -> Any:
+    """Return what reads a file, a camera or a stream, with upright frames; None if it cannot be opened."""
     import cv2
 
     quiet = hasattr(cv2, "getLogLevel")  # OpenCV 5 has it no more
@@ -145,11 +148,26 @@ def _opened(source: int | str) -> Any:
     finally:
         if quiet:
             cv2.setLogLevel(level)
-    return capture if capture.isOpened() else None
+    if not capture.isOpened():
+        return None
+    if isinstance(source, str):
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # which OpenCV 4.11 does not do by itself
+    return capture
+
+
+def _moment(capture: Any, index: int, rate: float) -> float | None:
+    """Return the time of the last frame, in seconds: the file's own, as phones record at uneven rates."""
+    import cv2
+
+    stamp = float(capture.get(cv2.CAP_PROP_POS_MSEC))
+    if stamp > 0 or index == 0:
+        return max(stamp, 0.0) / 1000
+    return index / rate if rate > 0 else None
 
 
 def _next(capture: Any) -> NDArray[np.uint8] | None:
-    there, frame = capture.read()
+    with source_steps.step():
+        there, frame = capture.read()
     if not there or frame is None:
         return None
     pixels: NDArray[np.uint8] = frame

@@ -46,9 +46,9 @@ class CompiledCache:
         """Return the cache of this user: `maskserve/compiled` in the folder for caches, or what the variable names."""
         said = environment.get(FOLDER)
         if said is not None:
-            return cls(Path(said) if said else None)
+            return cls(Path(os.path.expanduser(said)) if said else None)
         if own := environment.get("MASKSERVE_CACHE"):
-            return cls(Path(own) / "compiled")
+            return cls(Path(os.path.expanduser(own)) / "compiled")
         xdg = Path(environment.get("XDG_CACHE_HOME", ""))
         try:
             return cls((xdg if xdg.is_absolute() else Path.home() / ".cache") / "maskserve" / "compiled")

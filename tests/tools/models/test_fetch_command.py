@@ -26,6 +26,8 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
     monkeypatch.setenv("MASKSERVE_CACHE", "here")
     assert cache_folder() == Path("here")
+    monkeypatch.setenv("MASKSERVE_CACHE", "~/models")  # as in a Compose file
+    assert cache_folder() == Path("/home/someone/models")
     monkeypatch.setenv("MASKSERVE_CACHE", "")
     assert cache_folder() == Path("/xdg/maskserve")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")

@@ -17,7 +17,7 @@ Global:
 Pipeline:
   model: {model}  # a name, or the path of a model's folder
   batch_size: 1  # requests under way at once
-  # device: cpu  # for a server that is started on this machine
+  # device: cpu  # what runs the model, where no server does
 """
 _LATER = """\
 pipeline_name: instance_segmentation
@@ -28,7 +28,7 @@ SubModules:
     model_dir: null  # the path of the model's folder; null is the official model of that name
     batch_size: 1  # requests under way at once
     threshold: 0.5
-# device: cpu  # for a server that is started on this machine
+# device: cpu  # what runs the model, where no server does
 """
 _SHAPES = {"3.0b2": _FIRST, "3.x": _LATER}
 _EPILOG = """\

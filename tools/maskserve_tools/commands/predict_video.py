@@ -29,8 +29,12 @@ def check_video_options(args: argparse.Namespace) -> None:
         raise InvalidParameter("--cutouts would write files for every frame of a video: leave it out")
     if args.resume:
         raise InvalidParameter("--resume does not know how much of a video is done: leave it out")
-    if args.save_path is not None and Path(args.save_path).suffix and not args.save_path.endswith("/"):
+    if args.save_path is not None and _is_file_name(args.save_path):
         raise InvalidParameter(f"--save_path {args.save_path} must be a directory for a video: {args.save_path}/")
+
+
+def _is_file_name(path: str) -> bool:
+    return bool(Path(path).suffix) and not path.endswith("/") and not Path(path).is_dir()
 
 
 def segment_videos(

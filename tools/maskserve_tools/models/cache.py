@@ -23,7 +23,7 @@ def cache_folder() -> Path:
         ToolError: the user has no home directory.
     """
     if chosen := os.environ.get(ENVIRONMENT):
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))  # container files and services have no shell that does it
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if xdg.is_absolute():  # the XDG specification has relative ones ignored
         return xdg / "maskserve"
