@@ -9,11 +9,14 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_PARKED = 1.0  # seconds; the end of a program takes daemon threads away long before
 
 
 class EndGate:
@@ -32,14 +35,20 @@ class EndGate:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Count the body as under way. Once the program ends, a daemon thread stays here."""
+        """Count the body as under way. Once the program ends, a daemon thread stays here until it is gone.
+
+        Raises:
+            RuntimeError: the program went on for a while, as where a function for its end waits for this thread.
+        """
         if not threading.current_thread().daemon:  # the end of the program waits for it anyway
             yield
             return
         with self._changed:
-            while self._ended:
-                self._changed.wait()
-            self._under_way += 1
+            self._under_way += not self._ended
+            ended = self._ended
+        if ended:
+            time.sleep(_PARKED)
+            raise RuntimeError("the program ends: nothing is computed any more")
         try:
             yield
         finally:

@@ -66,7 +66,7 @@ def check_serving(
         raise ToolError(f"queue={queue}: a queue must hold one request at least")
     if any(number is not None and number < 1 for number in (instances, threads)):
         raise ToolError(f"instances={instances}, threads={threads}: both are whole numbers from 1 on")
-    given = {"--instances": instances, "--threads": threads}
+    given: dict[str, int | str | None] = {"--instances": instances, "--threads": threads}
     if onnx is not None:
         given |= {"--queue": queue, "--decode": None if decode == FULL else decode}
     unread = [option for option, value in given.items() if value is not None]

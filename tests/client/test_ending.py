@@ -67,6 +67,18 @@ CHILD = """
     if child := os.fork():
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
 """
+LATE = """
+    import atexit, sys
+    kept = []
+
+    def ask():
+        try:
+            next(iter(kept[0].predict(frames())))
+        except RuntimeError as error:
+            print(error)
+
+    atexit.register(ask)  # before maskserve is imported, so that it runs after the end has begun there
+"""
 
 
 @pytest.mark.parametrize("program", [CAMERA, SOURCE, SILENT, CHILD], ids=["camera", "source", "silent", "child"])
@@ -83,3 +95,21 @@ def test_a_program_ends_as_it_should(program: str) -> None:
     )
     assert (done.returncode, done.stderr) == (3, "")
     assert time.monotonic() - begun < 25
+
+
+def test_who_asks_for_images_after_the_end_has_begun_gets_an_error() -> None:
+    program = (
+        LATE
+        + BUSY
+        + """
+    kept.append(Pipeline("tiny", FakeTransport()))
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "the program ends: nothing is computed any more\n", "")

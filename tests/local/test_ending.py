@@ -27,9 +27,11 @@ PROGRAM = """
     engine = Engine()
     transport = InProcessTransport(Source(fake_spec(), lambda threads, streams=1: engine))
 
+    request = ImageRequest(image())  # here: who encodes it is in OpenCV, too
+
     def work():
         while True:
-            transport.infer("fake", ImageRequest(image()))
+            transport.infer("fake", request)
 
     threading.Thread(target=work, daemon=True).start()
     engine.started.wait()
