@@ -76,6 +76,13 @@ class Empty:
         """Nothing is there yet, as non-blocking files say."""
 
 
+class Capture:
+    """As cv2.VideoCapture."""
+
+    def read(self) -> tuple[bool, None]:
+        return True, None
+
+
 def closed() -> io.BytesIO:
     file = io.BytesIO(PNG)
     file.close()
@@ -87,6 +94,7 @@ BAD_FILES = {
     "closed": (closed, "cannot be read: I/O operation on closed file"),
     "asynchronous": (Upload, r"the bytes, as await file\.read\(\) has them"),
     "nothing": (Empty, "gives NoneType instead of bytes"),
+    "video": (Capture, "give what it was opened with, or its frames, as a generator"),
 }
 
 
@@ -104,6 +112,12 @@ def test_a_file_that_cannot_be_read_is_one_error(source: Any, message: str) -> N
 def test_what_is_no_image_is_one_error(source: Any) -> None:
     (bad,) = images(source)
     with pytest.raises(InputError, match="is not an image"):
+        bad.encoded()
+
+
+def test_an_array_of_a_files_bytes_says_what_to_give() -> None:
+    (bad,) = images(np.frombuffer(PNG, np.uint8))
+    with pytest.raises(InputError, match=r"of the bytes of a file, give array\.tobytes\(\)"):
         bad.encoded()
 
 

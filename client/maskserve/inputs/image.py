@@ -179,6 +179,8 @@ def as_bgr(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _shape_remedy(shape: tuple[int, ...]) -> str:
+    if len(shape) == 1:
+        return "give [h, w, 3] in BGR, or [h, w]; of the bytes of a file, give array.tobytes()"
     if len(shape) == 4:
         return "this is a batch, give list(array)"
     if len(shape) == 3 and shape[0] in (1, 3, 4):

@@ -59,6 +59,11 @@ def _read(file: Any) -> bytes:
         raise InputError(f"{name} cannot be read: {error}") from None
     if isinstance(content, str):
         raise InputError(f"{name} is in text mode: open it with mode 'rb'")
+    if isinstance(content, tuple):
+        raise InputError(
+            f"{type(file).__name__} gives tuple instead of bytes: of a cv2.VideoCapture, give what it was opened with, "
+            "or its frames, as a generator"
+        )
     if not isinstance(content, bytes | bytearray | memoryview):
         raise InputError(f"{name} gives {type(content).__name__} instead of bytes")
     return bytes(content)
