@@ -57,4 +57,4 @@ def test_the_time_is_that_of_the_file(clip: Path, pipeline: Pipeline) -> None:
     whole = clip.read_bytes().replace(b"edts", b"free")  # a list of edits, which would end it after half a second
     clip.write_bytes(patched(whole, _TIMES, uneven))
     times = [result["time"] for result in pipeline.predict(clip)]
-    assert times == pytest.approx([0, 0.1, 0.2, 0.3, 1.2])
+    assert times == [0, 0.1, 0.2, 0.3, 1.2]

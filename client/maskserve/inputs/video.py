@@ -161,7 +161,7 @@ def _moment(capture: Any, index: int, rate: float) -> float | None:
 
     stamp = float(capture.get(cv2.CAP_PROP_POS_MSEC))
     if stamp > 0 or index == 0:
-        return max(stamp, 0.0) / 1000
+        return round(max(stamp, 0.0) / 1000, 6)  # 0.3, and not 0.30000000000000004
     return index / rate if rate > 0 else None
 
 
