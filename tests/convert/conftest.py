@@ -27,14 +27,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cell], Path]
     """Exports the small network of a cell, once."""
     for module in ("paddle", "paddle2onnx", "onnxruntime"):
         pytest.importorskip(module, reason=f"small networks are made with {module}", exc_type=ImportError)
-    from tests.convert.networks.exporting import export
-    from tests.convert.networks.families import NETWORKS
+    from tests.convert.networks.export_process import export_apart
 
     root = tmp_path_factory.mktemp("networks")
 
     def folder(cell: Cell) -> Path:
         path = root / str(cell)
-        return path if path.exists() else export(cell, NETWORKS[cell.family], path)
+        return path if path.exists() else export_apart(cell, path)
 
     return folder
 
