@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.convert.networks.exporting import Cell, export
 
 _ROOT = Path(__file__).parents[3]
-_TRIES = 4  # each dies about once in a hundred times, in Paddle's `pir::Value::type`
+_TRIES = 4  # five of about two hundred died, in Paddle's `pir::Value::type`
 
 
 def export_apart(cell: Cell, folder: Path) -> Path:
