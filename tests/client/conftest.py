@@ -151,3 +151,17 @@ def result_of(transport: FakeTransport) -> Callable[..., Any]:
 def grey() -> Callable[..., np.ndarray]:
     """An image of one value, [h, w, 3]."""
     return lambda value=255, height=6, width=8: np.full((height, width, 3), value, np.uint8)
+
+
+@pytest.fixture
+def run(transport: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """`maskserve predict` on a fake server: exit status, standard output, standard error."""
+    from maskserve_tools.cli import main
+
+    monkeypatch.setattr("maskserve._create.open_transport", lambda _: transport)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        status = main(["predict", "--pipeline", "tiny", *map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return run

@@ -8,18 +8,6 @@ from maskserve_tools.cli import main
 
 
 @pytest.fixture
-def run(transport, monkeypatch, capsys):
-    """The command on a fake server: exit status, standard output, standard error."""
-    monkeypatch.setattr("maskserve._create.open_transport", lambda _: transport)
-
-    def run(*arguments):
-        status = main(["predict", "--pipeline", "tiny", *map(str, arguments)])
-        return status, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def image(tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), np.full((4, 6, 3), 255, np.uint8))
     return tmp_path / "photo.png"

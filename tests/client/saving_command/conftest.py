@@ -1,4 +1,4 @@
-"""The command `maskserve predict` on a fake server, the images that it is given, and the files that it saves."""
+"""The images that the command `maskserve predict` is given, and the files that it saves."""
 
 from __future__ import annotations
 
@@ -8,20 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskserve_tools.cli import main
-
 GENERATIONS = ("3.0b2", "3.x")
-
-
-@pytest.fixture
-def run(transport, monkeypatch, capsys):
-    monkeypatch.setattr("maskserve._create.open_transport", lambda _: transport)
-
-    def run(*arguments):
-        status = main(["predict", "--pipeline", "tiny", *map(str, arguments)])
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture
